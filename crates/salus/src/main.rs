@@ -1,0 +1,2 @@
+//! The `salus` program.
+fn main() {}

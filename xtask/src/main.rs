@@ -1,0 +1,2 @@
+//! Checks of the house itself; no dependencies.
+fn main() {}
