@@ -36,7 +36,10 @@ pub enum Malformed {
 /// # Panics
 /// Never: writing CBOR to a `Vec` cannot fail for derived encoders.
 pub fn to_bytes<T: Encode<()>>(value: &T) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "a Vec writer is infallible and our encoders are derived")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a Vec writer is infallible and our encoders are derived"
+    )]
     minicbor::to_vec(value).expect("encoding to memory")
 }
 
@@ -47,10 +50,15 @@ where
     T: Decode<'b, ()> + Encode<()>,
 {
     if bytes.len() > limit {
-        return Err(Malformed::TooLong { length: bytes.len(), limit });
+        return Err(Malformed::TooLong {
+            length: bytes.len(),
+            limit,
+        });
     }
-    let value: T = minicbor::decode(bytes)
-        .map_err(|e| Malformed::Structure { what, reason: e.to_string() })?;
+    let value: T = minicbor::decode(bytes).map_err(|e| Malformed::Structure {
+        what,
+        reason: e.to_string(),
+    })?;
     if to_bytes(&value) != bytes {
         return Err(Malformed::NotDeterministic { what });
     }

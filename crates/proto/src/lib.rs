@@ -8,10 +8,15 @@
 //!
 //! [RFC 8949]: https://www.rfc-editor.org/rfc/rfc8949
 
+pub mod command;
 pub mod digest;
 pub mod encode;
 pub mod entropy;
 pub mod ids;
+pub mod keys;
+pub mod member;
+pub mod record;
+pub mod role;
 pub mod time;
 
 pub use digest::Digest;
