@@ -12,6 +12,7 @@ pub mod command;
 pub mod digest;
 pub mod encode;
 pub mod entropy;
+pub mod federated;
 pub mod ids;
 pub mod keys;
 pub mod member;
