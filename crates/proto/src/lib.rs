@@ -19,6 +19,7 @@ pub mod keys;
 pub mod member;
 pub mod record;
 pub mod role;
+pub mod sealed;
 pub mod time;
 
 pub use digest::Digest;

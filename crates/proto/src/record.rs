@@ -207,6 +207,70 @@ impl core::fmt::Debug for Content {
     }
 }
 
+/// What a sealed record is bound to: opening it under any other name fails. The associated data of
+/// the sealed stream is this structure's encoding.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordContext {
+    /// Whose record.
+    #[n(0)]
+    pub alias: PatientAlias,
+    /// The record.
+    #[n(1)]
+    pub record: RecordId,
+    /// Its version.
+    #[n(2)]
+    pub version: u32,
+    /// Which class key opens it.
+    #[n(3)]
+    pub class: KeyClass,
+    /// The epoch of that class key.
+    #[n(4)]
+    pub epoch: u32,
+    /// What it is.
+    #[n(5)]
+    pub kind: RecordKind,
+    /// Who sealed it.
+    #[n(6)]
+    pub signer: PrincipalId,
+}
+
+/// What a [`ClassWrap`] is bound to (its HPKE associated data).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ClassWrapContext {
+    /// Whose class key.
+    #[n(0)]
+    pub alias: PatientAlias,
+    /// Which class.
+    #[n(1)]
+    pub class: KeyClass,
+    /// Which epoch.
+    #[n(2)]
+    pub epoch: u32,
+    /// For whom.
+    #[n(3)]
+    pub recipient: PrincipalId,
+    /// Under which grant.
+    #[n(4)]
+    pub access: Option<AccessId>,
+}
+
+/// What a [`RecordWrap`] is bound to (its HPKE associated data).
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct RecordWrapContext {
+    /// The record.
+    #[n(0)]
+    pub record: RecordId,
+    /// For whom.
+    #[n(1)]
+    pub recipient: PrincipalId,
+    /// Under which grant.
+    #[n(2)]
+    pub access: Option<AccessId>,
+}
+
 /// A class key wrapped to one recipient (HPKE, X-Wing).
 #[derive(Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]

@@ -1,0 +1,482 @@
+//! Every key of the state and the value that stands there (`docs/formats.md`, "Contract state").
+//!
+//! | Key | Value |
+//! |---|---|
+//! | `consortium` | [`Consortium`] |
+//! | `members` | [`Members`] |
+//! | `proposal/` + id | [`Proposal`] |
+//! | `principal/` + id | [`Principal`] |
+//! | `keys/` + principal id | [`PublicKeys`] |
+//! | `window/` + principal id | [`Window`] |
+//! | `patient/` + alias | [`Patient`] |
+//! | `batch/` + id | [`Batch`] |
+//! | `access/` + id | [`Access`] |
+//! | `consultation/` + id | [`Consultation`] |
+
+use minicbor::{Decode, Encode};
+
+use salus_proto::encode::{from_bytes, to_bytes};
+use salus_proto::ids::{
+    AccessId, BatchId, ConsortiumId, ConsultationId, OrganisationId, PatientAlias, PrincipalId,
+    ProposalId, RecordId,
+};
+use salus_proto::keys::PublicKeys;
+use salus_proto::member::{Member, MembershipChange};
+use salus_proto::record::KeyClass;
+use salus_proto::role::{Basis, Purpose, Reason, Role};
+use salus_proto::{Digest, TimestampMs};
+
+use crate::state::{Overlay, StateRead};
+
+/// Largest value of any table, in bytes.
+const VALUE_LIMIT: usize = 1 << 20;
+
+/// A typed place in the state.
+pub trait Table {
+    /// What names a row.
+    type Key: ?Sized;
+    /// What stands there.
+    type Value: Encode<()> + for<'b> Decode<'b, ()>;
+    /// The row's key in the state.
+    fn key(key: &Self::Key) -> Vec<u8>;
+}
+
+/// Reads a row.
+///
+/// # Panics
+/// When the stored bytes are not a value of this table: only the contract writes the state, and a
+/// store that was altered is found by its root before it is used.
+pub fn get<T: Table>(state: &dyn StateRead, key: &T::Key) -> Option<T::Value> {
+    let bytes = state.get(&T::key(key))?;
+    #[expect(clippy::expect_used, reason = "only the contract writes the state")]
+    Some(from_bytes(&bytes, VALUE_LIMIT, "a state value").expect("state values decode"))
+}
+
+/// Writes a row.
+pub(crate) fn put<T: Table>(state: &mut Overlay<'_>, key: &T::Key, value: &T::Value) {
+    state.put(T::key(key), to_bytes(value));
+}
+
+macro_rules! tables {
+    ($($(#[$doc:meta])* $table:ident: $key:ty => $value:ty, $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug)]
+        pub struct $table;
+
+        impl Table for $table {
+            type Key = $key;
+            type Value = $value;
+            fn key(key: &$key) -> Vec<u8> {
+                [$prefix.as_slice(), key.as_bytes()].concat()
+            }
+        }
+    )*};
+}
+
+tables! {
+    /// Proposed changes of membership.
+    Proposals: ProposalId => Proposal, b"proposal/";
+    /// Principals, organisations included.
+    Principals: PrincipalId => Principal, b"principal/";
+    /// The principals' full public keys.
+    Keys: PrincipalId => PublicKeys, b"keys/";
+    /// The principals' used sequence numbers.
+    Windows: PrincipalId => Window, b"window/";
+    /// Patients' aliases.
+    Patients: PatientAlias => Patient, b"patient/";
+    /// Anchored batches.
+    Batches: BatchId => Batch, b"batch/";
+    /// Requests for access and what became of them.
+    Accesses: AccessId => Access, b"access/";
+    /// Consultations.
+    Consultations: ConsultationId => Consultation, b"consultation/";
+}
+
+/// The single row about the consortium itself.
+#[derive(Debug)]
+pub struct ConsortiumRow;
+
+impl Table for ConsortiumRow {
+    type Key = ();
+    type Value = Consortium;
+    fn key((): &()) -> Vec<u8> {
+        b"consortium".to_vec()
+    }
+}
+
+/// The single row that lists the members.
+#[derive(Debug)]
+pub struct MembersRow;
+
+impl Table for MembersRow {
+    type Key = ();
+    type Value = Members;
+    fn key((): &()) -> Vec<u8> {
+        b"members".to_vec()
+    }
+}
+
+/// What never changes about a consortium.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Consortium {
+    /// The replay domain.
+    #[n(0)]
+    pub consortium: ConsortiumId,
+    /// Its name.
+    #[n(1)]
+    pub name: String,
+    /// When it was founded.
+    #[n(2)]
+    pub created: TimestampMs,
+}
+
+/// The member organisations at one time.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Members {
+    /// 0 at genesis, then one more with every change.
+    #[n(0)]
+    pub version: u64,
+    /// The members, ascending by organisation id.
+    #[n(1)]
+    pub members: Vec<Member>,
+}
+
+impl Members {
+    /// The member of that organisation.
+    pub fn find(&self, organisation: OrganisationId) -> Option<&Member> {
+        self.members.iter().find(|m| m.organisation == organisation)
+    }
+}
+
+/// A proposed change of membership.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Proposal {
+    /// The change.
+    #[n(0)]
+    pub change: MembershipChange,
+    /// Who approved, ascending.
+    #[n(1)]
+    pub approvals: Vec<OrganisationId>,
+    /// Version of the membership it was proposed against; void once that has passed.
+    #[n(2)]
+    pub version: u64,
+    /// When it was carried out.
+    #[n(3)]
+    pub carried_out: Option<TimestampMs>,
+}
+
+/// Where a principal's profile stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Standing {
+    /// Waits for a decision.
+    #[n(0)]
+    Pending,
+    /// May act.
+    #[n(1)]
+    Authorised {
+        /// Who decided; absent for founders and organisations.
+        #[n(0)]
+        by: Option<PrincipalId>,
+        /// When.
+        #[n(1)]
+        at: TimestampMs,
+    },
+    /// Was refused.
+    #[n(2)]
+    Refused {
+        /// Who decided.
+        #[n(0)]
+        by: PrincipalId,
+        /// When.
+        #[n(1)]
+        at: TimestampMs,
+        /// Why.
+        #[n(2)]
+        reason: Reason,
+    },
+    /// Was shut out.
+    #[n(3)]
+    Revoked {
+        /// Who decided.
+        #[n(0)]
+        by: PrincipalId,
+        /// When.
+        #[n(1)]
+        at: TimestampMs,
+        /// Why.
+        #[n(2)]
+        reason: Reason,
+    },
+}
+
+/// A principal as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Principal {
+    /// Its role.
+    #[n(0)]
+    pub role: Role,
+    /// Its organisation.
+    #[n(1)]
+    pub organisation: OrganisationId,
+    /// The Ed25519 key that verifies its commands (the first of its [`PublicKeys`]).
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub ed25519: [u8; 32],
+    /// Salted digest of its profile.
+    #[n(3)]
+    pub profile: Digest,
+    /// When it registered.
+    #[n(4)]
+    pub registered: TimestampMs,
+    /// Where it stands.
+    #[n(5)]
+    pub standing: Standing,
+}
+
+/// A principal's used sequence numbers: the highest, and a bit for each of the
+/// [`SEQUENCE_WINDOW`](salus_proto::command::SEQUENCE_WINDOW) numbers up to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Window {
+    /// The highest number used.
+    #[n(0)]
+    pub highest: u64,
+    /// Used numbers of `highest - 63 ..= highest`; bit `i` stands for `highest - i`.
+    #[n(1)]
+    pub low: u64,
+    /// Used numbers of `highest - 127 ..= highest - 64`.
+    #[n(2)]
+    pub high: u64,
+}
+
+impl Window {
+    /// Marks a number as used; `None` when it was used before or is too old. 0 is never valid.
+    pub fn mark(self, sequence: u64) -> Option<Self> {
+        let bits = (u128::from(self.high) << 64) | u128::from(self.low);
+        let (highest, bits) = if sequence > self.highest {
+            let by = sequence - self.highest;
+            let shifted = if by < 128 { bits << by } else { 0 };
+            (sequence, shifted | 1)
+        } else {
+            let age = self.highest - sequence;
+            if sequence == 0 || age >= 128 || bits >> age & 1 == 1 {
+                return None;
+            }
+            (self.highest, bits | 1 << age)
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the two halves of 128 bits"
+        )]
+        Some(Self {
+            highest,
+            low: bits as u64,
+            high: (bits >> 64) as u64,
+        })
+    }
+}
+
+/// A patient of one hospital, under a random alias.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Patient {
+    /// The hospital that keeps the records.
+    #[n(0)]
+    pub custodian: OrganisationId,
+    /// The registered patient behind the alias, once known.
+    #[n(1)]
+    pub patient: Option<PrincipalId>,
+    /// When the alias was opened.
+    #[n(2)]
+    pub opened: TimestampMs,
+}
+
+/// An anchored batch.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Batch {
+    /// Whose records.
+    #[n(0)]
+    pub alias: PatientAlias,
+    /// Who anchored it.
+    #[n(1)]
+    pub signer: PrincipalId,
+    /// SHA-256 of the signed manifest.
+    #[n(2)]
+    pub manifest: Digest,
+    /// Root of the tree over its anchors.
+    #[n(3)]
+    pub anchors_root: Digest,
+    /// Number of records.
+    #[n(4)]
+    pub count: u32,
+    /// The log entry that anchored it.
+    #[n(5)]
+    pub entry: u64,
+}
+
+/// What became of a request for access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum AccessStatus {
+    /// Waits for the custodian.
+    #[n(0)]
+    Requested,
+    /// Granted.
+    #[n(1)]
+    Approved {
+        /// Who decided.
+        #[n(0)]
+        by: PrincipalId,
+        /// Rule or person.
+        #[n(1)]
+        basis: Basis,
+        /// When.
+        #[n(2)]
+        at: TimestampMs,
+    },
+    /// Not granted.
+    #[n(2)]
+    Refused {
+        /// Who decided.
+        #[n(0)]
+        by: PrincipalId,
+        /// Why.
+        #[n(1)]
+        reason: Reason,
+        /// When.
+        #[n(2)]
+        at: TimestampMs,
+    },
+    /// Ended before its time.
+    #[n(3)]
+    Revoked {
+        /// Who ended it.
+        #[n(0)]
+        by: PrincipalId,
+        /// Why.
+        #[n(1)]
+        reason: Reason,
+        /// When.
+        #[n(2)]
+        at: TimestampMs,
+    },
+}
+
+/// A request for access and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Access {
+    /// Whose records.
+    #[n(0)]
+    pub alias: PatientAlias,
+    /// Who may read.
+    #[n(1)]
+    pub holder: PrincipalId,
+    /// Which classes.
+    #[n(2)]
+    pub classes: Vec<KeyClass>,
+    /// Only these records, ascending; absent means all of the classes.
+    #[n(3)]
+    pub records: Option<Vec<RecordId>>,
+    /// What for.
+    #[n(4)]
+    pub purpose: Purpose,
+    /// Until when.
+    #[n(5)]
+    pub until: TimestampMs,
+    /// When it was asked for.
+    #[n(6)]
+    pub requested: TimestampMs,
+    /// Where it stands.
+    #[n(7)]
+    pub status: AccessStatus,
+}
+
+impl Access {
+    /// Whether the holder may read at `now`.
+    pub fn is_open(&self, now: TimestampMs) -> bool {
+        matches!(self.status, AccessStatus::Approved { .. }) && now <= self.until
+    }
+}
+
+/// A consultation between a patient and a doctor.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Consultation {
+    /// Whose records.
+    #[n(0)]
+    pub alias: PatientAlias,
+    /// Who asks.
+    #[n(1)]
+    pub patient: PrincipalId,
+    /// Who is asked.
+    #[n(2)]
+    pub doctor: PrincipalId,
+    /// The doctor's grant.
+    #[n(3)]
+    pub access: AccessId,
+    /// The batch that holds the question.
+    #[n(4)]
+    pub question: BatchId,
+    /// When it was opened.
+    #[n(5)]
+    pub opened: TimestampMs,
+    /// The answer, once there is one.
+    #[n(6)]
+    pub answer: Option<Answer>,
+}
+
+/// A doctor's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Answer {
+    /// The batch that holds answer and prescriptions.
+    #[n(0)]
+    pub batch: BatchId,
+    /// How many of its records are prescriptions.
+    #[n(1)]
+    pub prescriptions: u32,
+    /// When.
+    #[n(2)]
+    pub at: TimestampMs,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_takes_every_number_once_in_any_order_within_reach() {
+        let mut window = Window::default();
+        for sequence in [5, 3, 4, 130, 129, 7] {
+            window = window.mark(sequence).unwrap();
+            assert_eq!(window.mark(sequence), None, "{sequence} twice");
+        }
+        assert_eq!(window.highest, 130);
+        assert_eq!(window.mark(2), None, "too old");
+        assert_eq!(window.mark(0), None, "zero is never valid");
+        let window = window.mark(u64::MAX).unwrap();
+        assert_eq!(window.mark(130), None);
+        assert_eq!((window.low, window.high), (1, 0));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_window_agrees_with_a_set(numbers in proptest::collection::vec(1_u64..400, 0..200)) {
+            let mut window = Window::default();
+            let mut used = std::collections::BTreeSet::new();
+            for n in numbers {
+                let fresh = !used.contains(&n) && window.highest.saturating_sub(n) < 128;
+                let marked = window.mark(n);
+                proptest::prop_assert_eq!(marked.is_some(), fresh);
+                if let Some(next) = marked {
+                    window = next;
+                    used.insert(n);
+                }
+            }
+        }
+    }
+}
