@@ -9,9 +9,11 @@ pub(crate) fn ed25519(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool 
         .is_ok()
 }
 
-/// Whether `signature` is the key's ML-DSA-65 signature (FIPS 204, empty context) over `message`.
+/// Whether `signature` is the key's ML-DSA-65 signature (FIPS 204, empty context) over the label
+/// `salus/v1/checkpoint`, a zero byte and `message`.
 pub(crate) fn ml_dsa_65(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let labelled = [b"salus/v1/checkpoint\0", message].concat();
     UnparsedPublicKey::new(&ML_DSA_65, key)
-        .verify(message, signature)
+        .verify(&labelled, signature)
         .is_ok()
 }
