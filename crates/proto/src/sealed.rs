@@ -133,7 +133,11 @@ impl StreamLayout {
         chunk_size: ChunkSize,
         content_length: u64,
     ) -> Option<Self> {
-        let layout = Self { prelude_length, chunk_size, content_length };
+        let layout = Self {
+            prelude_length,
+            chunk_size,
+            content_length,
+        };
         (layout.chunks() <= MAX_CHUNKS).then_some(layout)
     }
 
@@ -187,7 +191,10 @@ impl StreamLayout {
 
     /// The chunks that hold the content bytes of `range`; `None` if the range is empty, reversed or
     /// reaches beyond the content.
-    pub fn chunks_of(&self, range: core::ops::Range<u64>) -> Option<core::ops::RangeInclusive<u32>> {
+    pub fn chunks_of(
+        &self,
+        range: core::ops::Range<u64>,
+    ) -> Option<core::ops::RangeInclusive<u32>> {
         if range.start >= range.end || range.end > self.content_length {
             return None;
         }
@@ -217,7 +224,10 @@ impl RecipientList {
         const WHAT: &str = "the recipient list of a sealed file";
         let list: Self = encode::from_bytes(bytes, MAX_RECIPIENT_LIST_LEN, WHAT)?;
         let in_bounds = (1..=MAX_RECIPIENTS).contains(&list.wraps.len())
-            && list.wraps.iter().all(|wrap| wrap.0.len() == WRAPPED_KEY_LEN);
+            && list
+                .wraps
+                .iter()
+                .all(|wrap| wrap.0.len() == WRAPPED_KEY_LEN);
         if !in_bounds {
             let reason = "wraps missing, too many, or of the wrong length".to_owned();
             return Err(Malformed::Structure { what: WHAT, reason });
