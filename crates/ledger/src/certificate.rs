@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use minicbor::{Decode, Encode};
+use salus_crypto::digest::sha256;
 use salus_proto::checkpoint::{
     Checkpoint, ML_DSA_65_NOTE_TYPE, NoteError, NoteSignature, SignedNote, member_key_name,
 };
@@ -12,7 +14,7 @@ use salus_proto::{Digest, encode};
 use serde::{Deserialize, Serialize};
 
 use crate::proof::ConsistencyProof;
-use crate::{Error, hash, signature};
+use crate::{Error, signature};
 
 /// Longest encoded list of members, in bytes.
 pub const MEMBER_LIST_LIMIT: usize = MEMBERS_LIMIT * (4 << 10);
@@ -20,16 +22,27 @@ pub const MEMBER_LIST_LIMIT: usize = MEMBERS_LIMIT * (4 << 10);
 /// The members whose signatures count, and the digest by which checkpoints name them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberList {
-    members: Vec<Member>,
+    row: Row,
     digest: Digest,
+}
+
+/// The value of the state entry that holds the list.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+struct Row {
+    #[n(0)]
+    version: u64,
+    #[n(1)]
+    members: Vec<Member>,
 }
 
 impl MemberList {
     /// A list of 1 to 50 members, ascending by organisation, none sharing a key with another.
+    /// `version` is 0 for the founders and one more with every change.
     ///
     /// # Errors
     /// [`Error::MemberList`] for any other.
-    pub fn new(members: Vec<Member>) -> Result<Self, Error> {
+    pub fn new(version: u64, members: Vec<Member>) -> Result<Self, Error> {
         if members.is_empty() || members.len() > MEMBERS_LIMIT {
             return Err(Error::MemberList("1 to 50 members are needed"));
         }
@@ -48,30 +61,33 @@ impl MemberList {
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(Error::MemberList("two members share a key"));
         }
-        let digest = hash::sha256(&encode::to_bytes(&members));
-        Ok(Self { members, digest })
+        let row = Row { version, members };
+        let digest = sha256(&encode::to_bytes(&row));
+        Ok(Self { row, digest })
     }
 
-    /// Reads the value of the state entry that holds the list: a CBOR array of members.
+    /// Reads the value of the state entry that holds the list: CBOR `{0: version, 1: [member, ...]}`.
     ///
     /// # Errors
     /// [`Error::Malformed`] and [`Error::MemberList`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        Self::new(encode::from_bytes(
-            bytes,
-            MEMBER_LIST_LIMIT,
-            "list of members",
-        )?)
+        let row: Row = encode::from_bytes(bytes, MEMBER_LIST_LIMIT, "list of members")?;
+        Self::new(row.version, row.members)
     }
 
     /// The value of the state entry that holds the list.
     pub fn to_bytes(&self) -> Vec<u8> {
-        encode::to_bytes(&self.members)
+        encode::to_bytes(&self.row)
+    }
+
+    /// How many changes of membership came before.
+    pub fn version(&self) -> u64 {
+        self.row.version
     }
 
     /// The members, ascending by organisation.
     pub fn members(&self) -> &[Member] {
-        &self.members
+        &self.row.members
     }
 
     /// SHA-256 of the encoded list; the `members` line of checkpoints, and the value digest of the
@@ -82,15 +98,16 @@ impl MemberList {
 
     /// The member that an organisation is.
     pub fn member(&self, organisation: OrganisationId) -> Option<&Member> {
-        self.members
+        let members = &self.row.members;
+        members
             .binary_search_by_key(&organisation, |member| member.organisation)
             .ok()
-            .and_then(|at| self.members.get(at))
+            .and_then(|at| members.get(at))
     }
 
     /// Members whose signatures certify a checkpoint: `n - floor((n - 1) / 3)`.
     pub fn quorum(&self) -> usize {
-        quorum(self.members.len())
+        quorum(self.row.members.len())
     }
 }
 
@@ -112,7 +129,7 @@ pub fn ml_dsa_65_key_id(name: &str, key: &[u8]) -> [u8; 4] {
 }
 
 fn key_id(parts: &[&[u8]]) -> [u8; 4] {
-    let [a, b, c, d, ..] = hash::sha256(&parts.concat()).0;
+    let [a, b, c, d, ..] = sha256(&parts.concat()).0;
     [a, b, c, d]
 }
 
@@ -644,12 +661,12 @@ mod tests {
             ),
             (vec![one.clone(), twin], "two members share a key"),
         ] {
-            assert_eq!(MemberList::new(members), Err(Error::MemberList(why)));
+            assert_eq!(MemberList::new(0, members), Err(Error::MemberList(why)));
         }
         let mut short = one.clone();
         short.keys.ml_dsa_65.pop();
-        assert!(MemberList::new(vec![short]).is_err());
-        let members = MemberList::new(vec![one, two]).unwrap();
+        assert!(MemberList::new(0, vec![short]).is_err());
+        let members = MemberList::new(7, vec![one, two]).unwrap();
         assert_eq!(
             MemberList::from_bytes(&members.to_bytes()).unwrap(),
             members

@@ -1,8 +1,11 @@
 //! The two signature checks that checkpoints need.
 
-use aws_lc_rs::signature::{ED25519, ML_DSA_65, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use salus_crypto::label::CHECKPOINT;
+use salus_crypto::sign::MlDsa65Verifier;
 
-/// Whether `signature` is the key's Ed25519 signature (RFC 8032) over `message`.
+/// Whether `signature` is the key's Ed25519 signature (RFC 8032) over `message` as it stands, with no
+/// label before it: the form in which existing tools check notes.
 pub(crate) fn ed25519(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ED25519, key)
         .verify(message, signature)
@@ -12,8 +15,5 @@ pub(crate) fn ed25519(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool 
 /// Whether `signature` is the key's ML-DSA-65 signature (FIPS 204, empty context) over the label
 /// `salus/v1/checkpoint`, a zero byte and `message`.
 pub(crate) fn ml_dsa_65(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    let labelled = [b"salus/v1/checkpoint\0", message].concat();
-    UnparsedPublicKey::new(&ML_DSA_65, key)
-        .verify(&labelled, signature)
-        .is_ok()
+    MlDsa65Verifier::parse(key).is_ok_and(|key| key.verify(CHECKPOINT, message, signature).is_ok())
 }

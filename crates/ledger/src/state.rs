@@ -20,6 +20,7 @@
 //! other. The root depends on the set of entries only, never on the order of their insertion.
 
 use minicbor::{Decode, Encode};
+use salus_crypto::digest::sha256;
 use salus_proto::{Digest, encode};
 use serde::{Deserialize, Serialize};
 
@@ -36,12 +37,12 @@ const PATH_BITS: usize = 256;
 
 /// Where a key stands in the tree: `SHA-256(key)`.
 pub fn path_of(key: &[u8]) -> Digest {
-    hash::sha256(key)
+    sha256(key)
 }
 
 /// What the tree commits to for a value: `SHA-256(value)`.
 pub fn value_digest(value: &[u8]) -> Digest {
-    hash::sha256(value)
+    sha256(value)
 }
 
 /// Hash of a leaf.

@@ -56,7 +56,11 @@ impl Signer {
 }
 
 pub(crate) fn list(signers: &[Signer]) -> MemberList {
-    MemberList::new(signers.iter().map(|signer| signer.member.clone()).collect()).unwrap()
+    MemberList::new(
+        0,
+        signers.iter().map(|signer| signer.member.clone()).collect(),
+    )
+    .unwrap()
 }
 
 /// The checkpoint's note, signed by these members.

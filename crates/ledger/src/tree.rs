@@ -12,6 +12,7 @@
 //! `SHA-256(0x01 || left || right)`, empty tree `SHA-256("")`.
 
 use minicbor::{Decode, Encode};
+use salus_crypto::digest::sha256;
 use salus_proto::{Digest, encode};
 
 use crate::{Error, hash};
@@ -31,7 +32,7 @@ pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
 
 /// Root of the tree without leaves: `SHA-256("")`.
 pub fn empty_root() -> Digest {
-    hash::sha256(b"")
+    sha256(b"")
 }
 
 /// A completed full subtree, to be stored by whoever serves proofs.
