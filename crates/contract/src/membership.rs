@@ -9,7 +9,7 @@ use salus_proto::role::Reason;
 
 use crate::apply::{Actor, seat};
 use crate::state::{Overlay, StateRead};
-use crate::table::{Members, MembersRow, Principals, Proposal, Proposals, Standing, get, put};
+use crate::table::{Members, Principals, Proposal, Proposals, Standing, get, put};
 
 pub(crate) fn propose(
     state: &mut Overlay<'_>,
@@ -81,7 +81,7 @@ fn cast(
                 unseat(state, actor, *organisation, Reason::KeyCompromised, now);
             }
         }
-        put::<MembersRow>(state, &(), &next);
+        next.write(state);
         proposal.carried_out = Some(now);
     }
     put::<Proposals>(state, &id, &proposal);
@@ -99,7 +99,7 @@ fn allow(actor: Actor<'_>) -> Result<(), Refusal> {
 }
 
 pub(crate) fn members(state: &dyn StateRead) -> Result<Members, Refusal> {
-    get::<MembersRow>(state, &()).ok_or(Refusal::WrongConsortium)
+    Members::of(state).ok_or(Refusal::WrongConsortium)
 }
 
 /// The membership after a change, or why it cannot be.

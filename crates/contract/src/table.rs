@@ -3,7 +3,8 @@
 //! | Key | Value |
 //! |---|---|
 //! | `consortium` | [`Consortium`] |
-//! | `members` | [`Members`] |
+//! | `members` | the list of [`Member`]s, ascending by organisation |
+//! | `membership` | how often that list has changed |
 //! | `proposal/` + id | [`Proposal`] |
 //! | `principal/` + id | [`Principal`] |
 //! | `keys/` + principal id | [`PublicKeys`] |
@@ -104,15 +105,27 @@ impl Table for ConsortiumRow {
     }
 }
 
-/// The single row that lists the members.
+/// The single row that lists the members, as checkpoints name it.
 #[derive(Debug)]
 pub struct MembersRow;
 
 impl Table for MembersRow {
     type Key = ();
-    type Value = Members;
+    type Value = Vec<Member>;
     fn key((): &()) -> Vec<u8> {
-        b"members".to_vec()
+        salus_proto::checkpoint::MEMBERS_STATE_KEY.to_vec()
+    }
+}
+
+/// The single row that counts changes of the membership.
+#[derive(Debug)]
+pub struct MembershipRow;
+
+impl Table for MembershipRow {
+    type Key = ();
+    type Value = u64;
+    fn key((): &()) -> Vec<u8> {
+        b"membership".to_vec()
     }
 }
 
@@ -132,18 +145,28 @@ pub struct Consortium {
 }
 
 /// The member organisations at one time.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
     /// 0 at genesis, then one more with every change.
-    #[n(0)]
     pub version: u64,
     /// The members, ascending by organisation id.
-    #[n(1)]
     pub members: Vec<Member>,
 }
 
 impl Members {
+    /// The members that `state` names; none before genesis.
+    pub fn of(state: &dyn StateRead) -> Option<Self> {
+        Some(Self {
+            version: get::<MembershipRow>(state, &())?,
+            members: get::<MembersRow>(state, &())?,
+        })
+    }
+
+    pub(crate) fn write(&self, state: &mut Overlay<'_>) {
+        put::<MembershipRow>(state, &(), &self.version);
+        put::<MembersRow>(state, &(), &self.members);
+    }
+
     /// The member of that organisation.
     pub fn find(&self, organisation: OrganisationId) -> Option<&Member> {
         self.members.iter().find(|m| m.organisation == organisation)
