@@ -1,0 +1,375 @@
+//! The server's side of a round: adding updates and making the next model. Any member can do it
+//! again and must get the same bits.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use salus_proto::Digest;
+use salus_proto::federated::{Strategy, Update};
+use salus_proto::ids::OrganisationId;
+
+use crate::fixed::{self, FixedPoint, RingSum, exact, whole_f64};
+use crate::strategy::fedadagrad::FedAdagrad;
+use crate::strategy::fedadam::FedAdam;
+use crate::strategy::fedavg::FedAvg;
+use crate::strategy::fedavgm::FedAvgM;
+use crate::strategy::fedyogi::FedYogi;
+use crate::strategy::scaffold::Scaffold;
+use crate::strategy::{Rule, krum, median, multi_krum, trimmed_mean};
+use crate::{Job, Model, Refusal, digest};
+
+/// First bytes of a stored state.
+const STATE_TAG: &[u8; 15] = b"salus/v1/state\0";
+
+/// The model of the current round and what the server optimiser remembers. Its size does not grow
+/// with rounds or sites.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Server {
+    round: u32,
+    model: Model,
+    moments: Vec<f64>,
+}
+
+/// Updates of one round, added as they arrive. Summing strategies keep one sum, comparing
+/// strategies every update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Aggregation {
+    sites: BTreeSet<OrganisationId>,
+    updates: Updates,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Updates {
+    Summed(RingSum),
+    Kept(BTreeMap<OrganisationId, Vec<i32>>),
+}
+
+impl Server {
+    /// The state before round 0. Refuses a model that is not the one the plan names.
+    pub fn new(job: &Job, initial: Model) -> Result<Self, Refusal> {
+        let found = initial.digest();
+        if found != job.plan().initial_model {
+            return Err(Refusal::StaleBase {
+                expected: job.plan().initial_model,
+                found,
+            });
+        }
+        let (count, start) = moments_of(&job.plan().strategy);
+        let moments = start.iter().take(count).copied().cycle();
+        let moments = moments.take(count * initial.values.len()).collect();
+        Ok(Self {
+            round: 0,
+            model: initial,
+            moments,
+        })
+    }
+
+    /// The round that is open, or the number of rounds when the job is done.
+    pub fn round(&self) -> u32 {
+        self.round
+    }
+
+    /// The model that the round's sites start from.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Makes the next model from the updates of exactly these sites and moves to the next round.
+    /// On refusal nothing has changed.
+    pub fn close(
+        &mut self,
+        job: &Job,
+        aggregation: &Aggregation,
+        survivors: &BTreeSet<OrganisationId>,
+    ) -> Result<(), Refusal> {
+        let needed = usize::from(job.plan().quorum);
+        if survivors.len() < needed {
+            return Err(Refusal::TooFew {
+                needed,
+                found: survivors.len(),
+            });
+        }
+        if aggregation.sites != *survivors {
+            return Err(Refusal::WrongSurvivors);
+        }
+        let mut next = self.clone();
+        match &aggregation.updates {
+            Updates::Summed(sum) => next.add_mean(job, sum, survivors)?,
+            Updates::Kept(updates) => next.add_robust(job, updates)?,
+        }
+        if let Some(at) = next.model.values.iter().position(|v| !v.is_finite()) {
+            let (tensor, index) = job.layout().locate(at);
+            return Err(Refusal::NotFinite {
+                tensor: tensor.to_owned(),
+                index,
+            });
+        }
+        next.round += 1;
+        *self = next;
+        Ok(())
+    }
+
+    fn add_mean(
+        &mut self,
+        job: &Job,
+        sum: &RingSum,
+        survivors: &BTreeSet<OrganisationId>,
+    ) -> Result<(), Refusal> {
+        let mut part = 0u64;
+        for site in survivors {
+            part += u64::from(job.samples(*site).ok_or(Refusal::NotOnRoster(*site))?);
+        }
+        // Each value carries the site's share of the whole roster; the survivors' shares add up
+        // to part / whole.
+        let (numerator, denominator) = (
+            whole_f64(job.whole()),
+            whole_f64(part) * job.fixed().scale(),
+        );
+        let values = self.model.values.len();
+        let mean = sum
+            .values()
+            .take(values)
+            .map(|v| exact(v) * numerator / denominator);
+        match job.plan().strategy {
+            Strategy::FedAvgM { rate, momentum } => {
+                self.step(
+                    &FedAvgM {
+                        rate: rate.to_f64(),
+                        momentum: momentum.to_f64(),
+                    },
+                    mean,
+                );
+            }
+            Strategy::FedAdam {
+                rate,
+                beta1,
+                beta2,
+                tau,
+            } => {
+                let (rate, beta1) = (rate.to_f64(), beta1.to_f64());
+                self.step(
+                    &FedAdam {
+                        rate,
+                        beta1,
+                        beta2: beta2.to_f64(),
+                        tau: tau.to_f64(),
+                    },
+                    mean,
+                );
+            }
+            Strategy::FedYogi {
+                rate,
+                beta1,
+                beta2,
+                tau,
+            } => {
+                let (rate, beta1) = (rate.to_f64(), beta1.to_f64());
+                self.step(
+                    &FedYogi {
+                        rate,
+                        beta1,
+                        beta2: beta2.to_f64(),
+                        tau: tau.to_f64(),
+                    },
+                    mean,
+                );
+            }
+            Strategy::FedAdagrad { rate, beta1, tau } => {
+                let (rate, beta1, tau) = (rate.to_f64(), beta1.to_f64(), tau.to_f64());
+                self.step(&FedAdagrad { rate, beta1, tau }, mean);
+            }
+            Strategy::Scaffold { rate } => {
+                self.step(
+                    &Scaffold {
+                        rate: rate.to_f64(),
+                    },
+                    mean,
+                );
+                // Absent sites change nothing: the sum is not divided by the survivors' share.
+                for (control, change) in self
+                    .model
+                    .controls
+                    .iter_mut()
+                    .zip(sum.values().skip(values))
+                {
+                    *control = to_f32(f64::from(*control) + job.fixed().decode(change));
+                }
+            }
+            Strategy::FedAvg
+            | Strategy::FedProx { .. }
+            | Strategy::FedBn
+            | Strategy::Median
+            | Strategy::TrimmedMean { .. }
+            | Strategy::Krum { .. }
+            | Strategy::MultiKrum { .. } => self.step(&FedAvg, mean),
+        }
+        Ok(())
+    }
+
+    fn add_robust(
+        &mut self,
+        job: &Job,
+        updates: &BTreeMap<OrganisationId, Vec<i32>>,
+    ) -> Result<(), Refusal> {
+        let fixed = job.fixed();
+        let chosen = match job.plan().strategy {
+            Strategy::Krum { byzantine } => {
+                let mut ranking = krum::ranking(updates, usize::from(byzantine))?;
+                ranking.truncate(1);
+                ranking
+            }
+            Strategy::MultiKrum { byzantine, keep } => {
+                multi_krum::selection(updates, usize::from(byzantine), usize::from(keep))?
+            }
+            Strategy::TrimmedMean { .. } | Strategy::Median => updates.keys().copied().collect(),
+            _ => return Err(Refusal::WrongSurvivors),
+        };
+        let rows: Vec<&[i32]> = chosen
+            .iter()
+            .filter_map(|s| updates.get(s))
+            .map(Vec::as_slice)
+            .collect();
+        let mut column = vec![0i32; rows.len()];
+        for (index, value) in self.model.values.iter_mut().enumerate() {
+            for (cell, row) in column.iter_mut().zip(&rows) {
+                *cell = row[index];
+            }
+            let difference = match job.plan().strategy {
+                Strategy::Median => fixed.decode(median::twice_median(&mut column)) / 2.0,
+                Strategy::TrimmedMean { trim } => {
+                    let (sum, count) = trimmed_mean::trimmed(&mut column, usize::from(trim));
+                    mean(fixed, sum, count)
+                }
+                _ => mean(
+                    fixed,
+                    column.iter().map(|v| i64::from(*v)).sum(),
+                    column.len(),
+                ),
+            };
+            *value = to_f32(f64::from(*value) + difference);
+        }
+        Ok(())
+    }
+
+    fn step<R: Rule>(&mut self, rule: &R, mean: impl Iterator<Item = f64>) {
+        let mut none = [];
+        let mut moments = self.moments.chunks_exact_mut(R::MOMENTS.max(1));
+        for (value, difference) in self.model.values.iter_mut().zip(mean) {
+            let moments = moments.next().unwrap_or(&mut none);
+            *value = to_f32(f64::from(*value) + rule.change(difference, moments));
+        }
+    }
+
+    /// The state as bytes, from which the job resumes with the same bits.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = STATE_TAG.to_vec();
+        out.extend(self.round.to_le_bytes());
+        out.extend(self.model.to_bytes());
+        out.extend(self.moments.iter().flat_map(|m| m.to_le_bytes()));
+        out
+    }
+
+    /// Reads what [`Self::to_bytes`] wrote for the same job.
+    pub fn from_bytes(job: &Job, bytes: &[u8]) -> Result<Self, Refusal> {
+        let rest = bytes
+            .strip_prefix(STATE_TAG.as_slice())
+            .ok_or(Refusal::State)?;
+        let (round, rest) = rest.split_first_chunk::<4>().ok_or(Refusal::State)?;
+        let length = usize::try_from(job.layout().payload_bytes()).map_err(|_| Refusal::State)?;
+        let (model, rest) = rest.split_at_checked(length).ok_or(Refusal::State)?;
+        let model = Model::from_bytes(job.layout(), model)?;
+        let (moments, extra) = rest.as_chunks::<8>();
+        let (count, _) = moments_of(&job.plan().strategy);
+        let round = u32::from_le_bytes(*round);
+        let fits = moments.len() == count * model.values.len() && extra.is_empty();
+        if !fits || round > job.plan().rounds {
+            return Err(Refusal::State);
+        }
+        let moments = moments.iter().map(|m| f64::from_le_bytes(*m)).collect();
+        Ok(Self {
+            round,
+            model,
+            moments,
+        })
+    }
+
+    /// Digest of [`Self::to_bytes`].
+    pub fn digest(&self) -> Digest {
+        digest(&self.to_bytes())
+    }
+}
+
+impl Aggregation {
+    /// No update yet.
+    pub fn new(job: &Job) -> Self {
+        let updates = if job.compares() {
+            Updates::Kept(BTreeMap::new())
+        } else {
+            Updates::Summed(RingSum::zero(job.layout().payload_values()))
+        };
+        Self {
+            sites: BTreeSet::new(),
+            updates,
+        }
+    }
+
+    /// Adds the payload that an accepted header names. Refuses a payload that is not that one, has
+    /// another length or values beyond the clip bound; then nothing has changed.
+    pub fn add(&mut self, job: &Job, update: &Update, payload: &[u8]) -> Result<(), Refusal> {
+        let (part, whole) = job.share(update.site)?;
+        if self.sites.contains(&update.site) {
+            return Err(Refusal::Duplicate(update.site));
+        }
+        let values = fixed::from_bytes(payload, job.layout().payload_values())?;
+        if digest(payload) != update.payload {
+            return Err(Refusal::WrongPayload);
+        }
+        let largest = FixedPoint::largest(part, whole);
+        if let Some(index) = values
+            .iter()
+            .position(|v| v.unsigned_abs() > largest.unsigned_abs())
+        {
+            return Err(Refusal::OutOfRange {
+                site: update.site,
+                index,
+            });
+        }
+        match &mut self.updates {
+            Updates::Summed(sum) => sum.add(&values)?,
+            Updates::Kept(kept) => {
+                kept.insert(update.site, values);
+            }
+        }
+        self.sites.insert(update.site);
+        Ok(())
+    }
+
+    /// Whose updates have been added.
+    pub fn sites(&self) -> &BTreeSet<OrganisationId> {
+        &self.sites
+    }
+}
+
+fn mean(fixed: FixedPoint, sum: i64, count: usize) -> f64 {
+    fixed.decode(sum) / whole_f64(count.max(1) as u64)
+}
+
+/// Moments for each value, and what each starts at.
+fn moments_of(strategy: &Strategy) -> (usize, [f64; 2]) {
+    match strategy {
+        Strategy::FedAvgM { .. } => (FedAvgM::MOMENTS, [0.0; 2]),
+        Strategy::FedAdam { tau, .. } => (FedAdam::MOMENTS, [0.0, tau.to_f64() * tau.to_f64()]),
+        Strategy::FedYogi { tau, .. } => (FedYogi::MOMENTS, [0.0, tau.to_f64() * tau.to_f64()]),
+        Strategy::FedAdagrad { tau, .. } => {
+            (FedAdagrad::MOMENTS, [0.0, tau.to_f64() * tau.to_f64()])
+        }
+        _ => (0, [0.0; 2]),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "rounding to the nearest f32 is meant"
+)]
+fn to_f32(value: f64) -> f32 {
+    value as f32
+}
