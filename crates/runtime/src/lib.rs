@@ -1,1 +1,18 @@
-//! Salus: runtime.
+//! The only door to clock, entropy, SQL tables and blobs; everything above takes them from here.
+//!
+//! | Module | What comes in | Real | For tests and the simulation |
+//! |---|---|---|---|
+//! | [`clock`] | time | [`SystemClock`] | [`ManualClock`] |
+//! | [`entropy`] | randomness | [`SystemEntropy`] | [`SeededEntropy`] |
+//! | [`table`] | SQL | SQLite, PostgreSQL | `testing::for_each_database` |
+
+pub mod clock;
+pub mod entropy;
+pub mod error;
+pub mod table;
+#[cfg(feature = "test-util")]
+pub mod testing;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use entropy::{SeededEntropy, SystemEntropy};
+pub use error::{Error, Result};
