@@ -8,6 +8,7 @@
 //!
 //! [RFC 8949]: https://www.rfc-editor.org/rfc/rfc8949
 
+pub mod api;
 pub mod checkpoint;
 pub mod command;
 pub mod digest;

@@ -1,0 +1,33 @@
+//! Uploads: large sealed blobs in parts, resumable, named by their digest.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::Digest;
+
+/// Bytes of every part but the last.
+pub const PART_SIZE: u64 = 8 << 20;
+/// Largest blob, in bytes.
+pub const UPLOAD_LIMIT: u64 = 16 << 30;
+
+/// Announces a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UploadStart {
+    /// SHA-256 of the sealed bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub length: u64,
+}
+
+/// How far an upload is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UploadStatus {
+    /// Names the upload in later requests.
+    pub upload: String,
+    /// Bytes of every part but the last.
+    pub part_size: u64,
+    /// Numbers of the parts that are there, from 0, ascending.
+    pub parts_done: Vec<u32>,
+    /// Whether the blob is complete and verified.
+    pub complete: bool,
+}
