@@ -21,9 +21,12 @@
 pub mod digest;
 mod entropy;
 mod error;
+pub mod file;
 pub mod hybrid;
+pub mod keyring;
 pub mod keys;
 pub mod label;
+pub mod opaque;
 pub mod seal;
 pub mod sign;
 pub mod wrap;
