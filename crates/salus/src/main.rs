@@ -1,2 +1,24 @@
-//! The `salus` program.
-fn main() {}
+//! The `salus` program: arguments in, wiring, exit codes out.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod cli;
+mod commands;
+mod config;
+mod files;
+mod output;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    output::start_logging(arguments.verbose);
+    let output = output::Output::new(arguments.json);
+    match commands::run(arguments.command, &output) {
+        Ok(code) => code.into(),
+        Err(error) => output.fail(&error).into(),
+    }
+}

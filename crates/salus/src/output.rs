@@ -1,0 +1,130 @@
+//! What the program says: one JSON line a result with `--json`, plain words otherwise; errors with
+//! their whole chain, once, on standard error; exit codes that mean something.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+/// How a command ended. `salus --help` lists these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done, or verified.
+    Done,
+    /// Something failed; the message says what and what to do.
+    Failed,
+    /// The consortium or a person refused: a normal answer.
+    Refused,
+    /// A proof, a signature or a stored value is wrong.
+    NotVerified,
+    /// Too few members answer; nothing was lost, try again.
+    Unavailable,
+}
+
+impl Exit {
+    /// The exit code's meaning, for `--help`.
+    pub(crate) const HELP: &'static str = "\
+Exit codes:
+  0  done, or verified
+  1  failed; the message says what to do
+  2  wrong usage
+  3  refused by the consortium, a policy or a person
+  4  a proof, signature or stored value does not verify
+  5  too few members answer; nothing was lost, try again";
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Refused => 3,
+            Exit::NotVerified => 4,
+            Exit::Unavailable => 5,
+        })
+    }
+}
+
+/// An error that ends the program with a code of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Ended {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+/// Standard output, as text or JSON lines.
+#[derive(Debug)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether results are JSON lines.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Reports a result: the value as one JSON line, or the words for people.
+    pub(crate) fn report<T: Serialize>(
+        &self,
+        value: &T,
+        words: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        let line = if self.json { serde_json::to_string(value)? } else { words(value) };
+        let mut out = std::io::stdout().lock();
+        // A reader that has seen enough (`salus ... | head`) is not an error.
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Shows progress on standard error: a line that is rewritten on a terminal, nothing otherwise.
+    pub(crate) fn progress(&self, text: &str) {
+        let mut err = std::io::stderr().lock();
+        if err.is_terminal() {
+            // Progress is a courtesy: losing it must not end the work.
+            let _ = write!(err, "\r\x1b[2K{text}").and_then(|()| err.flush());
+        }
+    }
+
+    /// Ends a rewritten progress line.
+    pub(crate) fn progress_done(&self) {
+        let mut err = std::io::stderr().lock();
+        if err.is_terminal() {
+            let _ = write!(err, "\r\x1b[2K").and_then(|()| err.flush());
+        }
+    }
+
+    /// Prints an error and its causes once, and names the exit code.
+    pub(crate) fn fail(&self, error: &anyhow::Error) -> Exit {
+        let exit = error.downcast_ref::<Ended>().map_or(Exit::Failed, |ended| ended.exit);
+        let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let text = if self.json {
+            serde_json::json!({ "error": causes.first(), "causes": causes.get(1..) }).to_string()
+        } else {
+            format!("salus: {}", causes.join(": "))
+        };
+        let _ = writeln!(std::io::stderr(), "{text}");
+        exit
+    }
+}
+
+/// Logs go to standard error: warnings by default, more with `-v`.
+pub(crate) fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info,commonware=warn,sqlx=warn",
+        2 => "debug,commonware=info,sqlx=info,hyper=info,h2=info,rustls=info",
+        _ => "trace",
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(level))
+        .with_writer(std::io::stderr)
+        .init();
+}
