@@ -33,7 +33,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             resources += Bundle::parse(json, Limits::default())?.resources.len();
         }
         let seconds = start.elapsed().as_secs_f64();
-        #[expect(clippy::cast_precision_loss, reason = "a figure to read")]
         let rate = resources as f64 / seconds;
         println!("{resources} resources in {seconds:.3} s: {rate:.0} a second");
     }

@@ -7,9 +7,20 @@
 //! | Module | Reads |
 //! |---|---|
 //! | [`fhir`] | FHIR R4 bundles: resources, owners, identities, demographics, vitals, conditions |
+//! | [`wfdb`] | WFDB records into [`ecg::Ecg`] |
+//! | [`sniff`] | what a file is, from its bytes; harmless names |
+//! | [`tar`] | USTAR archives |
+//! | [`catalogue`] | manifests of the public data sets, and who publishes them |
+//! | [`synth`] | nothing: it writes the synthetic cohort |
 
+pub mod catalogue;
+pub mod ecg;
 mod error;
 pub mod fhir;
 mod json;
+pub mod sniff;
+pub mod synth;
+pub mod tar;
+pub mod wfdb;
 
 pub use error::{Error, Result};

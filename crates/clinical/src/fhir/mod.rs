@@ -21,6 +21,7 @@ use std::io::Read;
 use salus_proto::record::{KeyClass, RecordKind};
 
 pub use clinical::{Coding, Condition, Observation, Quantity, symptom_counts};
+pub(crate) use clinical::{LOINC, SNOMED};
 pub use patient::{Address, Demographics, Identifier, Telecom};
 
 use crate::json::Cursor;
