@@ -21,6 +21,7 @@ impl core::fmt::Debug for Label {
 macro_rules! labels {
     ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
         $($(#[$doc])* pub const $name: Label = Label(concat!("salus/v1/", $text, "\0"));)*
+        /// Every label, beside its name without `salus/v1/`.
         #[cfg(test)]
         const ALL: &[(Label, &str)] = &[$(($name, $text)),*];
     };
@@ -91,6 +92,20 @@ labels! {
     TEXT_CHECK = "text-check";
     /// Salted commitment to something that must stay off the ledger.
     COMMITMENT = "commitment";
+}
+
+/// Every label and its name.
+#[cfg(test)]
+pub(crate) fn all() -> impl Iterator<Item = (Label, &'static str)> {
+    ALL.iter().copied()
+}
+
+/// The label with these bytes.
+#[cfg(test)]
+pub(crate) fn find(bytes: &[u8]) -> Option<Label> {
+    all()
+        .map(|(label, _)| label)
+        .find(|label| label.as_bytes() == bytes)
 }
 
 #[cfg(test)]

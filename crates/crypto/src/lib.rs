@@ -37,3 +37,5 @@ pub use label::Label;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod vectors;

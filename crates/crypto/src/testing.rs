@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use salus_proto::Entropy;
+use serde_json::Value;
 
 use crate::digest::sha256_of;
 
@@ -43,33 +44,58 @@ impl Entropy for Seeded {
     }
 }
 
-/// Compares `made` with the committed vector file. Run the tests with the variable
-/// SALUS_WRITE_VECTORS set to accept new bytes; a changed file is a changed format.
-pub(crate) fn golden(name: &str, made: &serde_json::Value) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../proto/testdata/crypto")
-        .join(name);
-    let text = serde_json::to_string_pretty(made).unwrap() + "\n";
+        .join(name)
+}
+
+fn writing() -> bool {
     #[expect(
         clippy::disallowed_methods,
         reason = "a test's switch, not configuration"
     )]
-    if std::env::var_os("SALUS_WRITE_VECTORS").is_some() {
-        std::fs::write(&path, &text).unwrap();
+    std::env::var_os("SALUS_WRITE_VECTORS").is_some()
+}
+
+/// Compares `made` with the committed vector file. Run the tests with the variable
+/// SALUS_WRITE_VECTORS set to accept new bytes; a changed file is a changed format.
+pub(crate) fn golden(name: &str, made: &Value) {
+    golden_bytes(
+        name,
+        (serde_json::to_string_pretty(made).unwrap() + "\n").as_bytes(),
+    );
+}
+
+/// As [`golden`], for a binary file.
+pub(crate) fn golden_bytes(name: &str, made: &[u8]) {
+    if writing() {
+        std::fs::write(path(name), made).unwrap();
     }
-    let committed = std::fs::read_to_string(&path).unwrap();
-    assert!(committed == text, "{name} is not what the code makes now");
+    assert!(
+        std::fs::read(path(name)).unwrap() == made,
+        "{name} is not what the code makes now"
+    );
+}
+
+/// Makes a vector file that cannot be made twice alike, where it is missing and writing is allowed.
+pub(crate) fn made_once(name: &str, make: impl FnOnce() -> Value) {
+    if writing() && !path(name).exists() {
+        golden(name, &make());
+    }
 }
 
 /// Reads a committed vector file.
-pub(crate) fn vectors(name: &str) -> serde_json::Value {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../proto/testdata/crypto")
-        .join(name);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+pub(crate) fn vectors(name: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(path(name)).unwrap()).unwrap()
+}
+
+/// Reads a field of text.
+pub(crate) fn text<'v>(value: &'v Value, field: &str) -> &'v str {
+    value[field].as_str().unwrap()
 }
 
 /// Reads a field of hexadecimal digits.
-pub(crate) fn unhex(value: &serde_json::Value, field: &str) -> Vec<u8> {
-    hex::decode(value.get(field).unwrap().as_str().unwrap()).unwrap()
+pub(crate) fn unhex(value: &Value, field: &str) -> Vec<u8> {
+    hex::decode(text(value, field)).unwrap()
 }
