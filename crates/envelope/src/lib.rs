@@ -56,3 +56,18 @@ pub enum Error {
         record: RecordId,
     },
 }
+
+impl Error {
+    /// The stable name of the error, as the golden vectors and other languages use it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Crypto(error) => error.name(),
+            Self::Shape { .. } => "shape",
+            Self::AnchorsRoot => "anchors-root",
+            Self::Ciphertext { .. } => "ciphertext",
+            Self::Statement { .. } => "statement",
+            Self::NoKey { .. } => "no-key",
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use salus_crypto::digest::{Secret, sha256, sha256_of};
 use salus_crypto::keys::{SecretKeys, random_secret};
-use salus_crypto::{hybrid, label, seal, wrap};
+use salus_crypto::{hybrid, label, seal};
 use salus_ledger::proof::MemoryTree;
 use salus_proto::command::{Action, Command, SignedCommand};
 use salus_proto::encode::to_bytes;
@@ -10,13 +10,13 @@ use salus_proto::ids::{
     BatchId, ConsortiumId, ConsultationId, OrganisationId, PatientAlias, PrincipalId, RecordId,
 };
 use salus_proto::record::{
-    BATCH_RECORDS_LIMIT, ClassWrap, Content, KeyClass, Manifest, RecordAnchor, RecordContext,
-    RecordKind, RecordWrap, SealedBatch, SealedRecord, Statement,
+    BATCH_RECORDS_LIMIT, ClassWrap, Content, KeyClass, KeyWrapContext, Manifest, RecordAnchor,
+    RecordContext, RecordKind, RecordWrap, SealedBatch, SealedRecord, Statement,
 };
 use salus_proto::{Digest, Entropy, TimestampMs};
 
 use crate::Error;
-use crate::share::{RecordKeyOf, wrap_record_key};
+use crate::share::{RecordKeyOf, wrap_record_key, wrap_record_key_under};
 
 /// How long a command that anchors a batch stays valid.
 const COMMAND_VALIDITY_MS: u64 = 3_600_000;
@@ -66,12 +66,18 @@ pub struct Item {
 }
 
 /// The class key that new records of a class are wrapped under.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ClassKey<'a> {
     /// Its epoch.
     pub epoch: u32,
     /// The key.
     pub key: &'a Secret,
+}
+
+impl core::fmt::Debug for ClassKey<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "ClassKey(epoch {})", self.epoch)
+    }
 }
 
 /// A batch in the making.
@@ -140,38 +146,51 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Seals a record and wraps its key under a class key.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the batch is full or the epoch is 0.
     pub fn add(
         &mut self,
-        item: Item,
+        item: &Item,
         class_key: ClassKey<'_>,
         entropy: &mut dyn Entropy,
     ) -> Result<(), Error> {
-        let key = random_secret(entropy);
-        let context = self.seal(item, class_key.epoch, &key, entropy)?;
-        let wrapped = wrap::wrap_key_under(
-            class_key.key,
-            label::RECORD_KEY,
-            &to_bytes(&context),
-            &key,
-            entropy,
-        )?;
-        if let Some(record) = self.records.last_mut() {
-            record.key_wrap = Some(wrapped.to_vec());
+        if class_key.epoch == 0 {
+            return Err(Error::Shape {
+                what: "a class key of epoch 0",
+            });
         }
-        Ok(())
+        let key = random_secret(entropy);
+        let context = KeyWrapContext {
+            alias: self.alias,
+            record: item.record,
+            version: item.version,
+            class: item.class,
+            epoch: class_key.epoch,
+        };
+        let key_wrap = wrap_record_key_under(&context, class_key.key, &key, entropy)?;
+        self.seal(item, class_key.epoch, &key, Some(key_wrap), entropy)
     }
 
     /// Seals a record and wraps its key to single recipients: consultations, where the author does
-    /// not hold the class key.
+    /// not hold the class key. Its anchored epoch is 0.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the batch is full or there are no recipients.
     pub fn add_for(
         &mut self,
-        item: Item,
+        item: &Item,
         recipients: &[RecordKeyOf<'_>],
         entropy: &mut dyn Entropy,
     ) -> Result<(), Error> {
+        if recipients.is_empty() {
+            return Err(Error::Shape {
+                what: "a record without a way to its key",
+            });
+        }
         let record = item.record;
         let key = random_secret(entropy);
-        self.seal(item, 0, &key, entropy)?;
+        self.seal(item, 0, &key, None, entropy)?;
         for recipient in recipients {
             self.record_wraps
                 .push(wrap_record_key(record, &key, recipient, entropy)?);
@@ -181,18 +200,19 @@ impl<'a> BatchBuilder<'a> {
 
     fn seal(
         &mut self,
-        item: Item,
+        item: &Item,
         epoch: u32,
         key: &Secret,
+        key_wrap: Option<Vec<u8>>,
         entropy: &mut dyn Entropy,
-    ) -> Result<RecordContext, Error> {
+    ) -> Result<(), Error> {
         if self.records.len() >= BATCH_RECORDS_LIMIT {
             return Err(Error::Shape {
                 what: "too many records",
             });
         }
         let statement = if item.signed {
-            Some(self.statement(&item)?)
+            Some(self.statement(item)?)
         } else {
             None
         };
@@ -218,11 +238,11 @@ impl<'a> BatchBuilder<'a> {
             statement: statement.as_deref().map(sha256),
         });
         self.records.push(SealedRecord {
-            key_wrap: None,
+            key_wrap,
             statement,
             blob: Some(blob),
         });
-        Ok(context)
+        Ok(())
     }
 
     fn statement(&self, item: &Item) -> Result<Vec<u8>, Error> {
@@ -243,6 +263,9 @@ impl<'a> BatchBuilder<'a> {
     }
 
     /// Signs the manifest and the command that anchors it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] without records; [`Error::Crypto`] if the library fails to sign.
     pub fn finish(
         self,
         sequence: u64,
@@ -289,6 +312,18 @@ impl<'a> BatchBuilder<'a> {
             command,
         })
     }
+}
+
+/// Takes out of a batch the sealed bytes of records longer than `longest` bytes, with their digests:
+/// they are uploaded by themselves, in parts, before the batch.
+pub fn detach_blobs(batch: &mut SealedBatch, longest: usize) -> Vec<(Digest, Vec<u8>)> {
+    let records = batch.anchors.iter().zip(&mut batch.records);
+    records
+        .filter_map(|(anchor, record)| {
+            let blob = record.blob.take_if(|blob| blob.len() > longest)?;
+            Some((anchor.ciphertext, blob))
+        })
+        .collect()
 }
 
 /// The RFC 9162 tree root over the encoded anchors.

@@ -2,11 +2,13 @@
 
 use salus_crypto::digest::Secret;
 use salus_crypto::label;
-use salus_crypto::wrap::{Recipient, XWingSecret};
+use salus_crypto::wrap::{Recipient, XWingSecret, wrap_key_under};
 use salus_proto::Entropy;
 use salus_proto::encode::to_bytes;
 use salus_proto::ids::{AccessId, PatientAlias, PrincipalId, RecordId};
-use salus_proto::record::{ClassWrap, ClassWrapContext, KeyClass, RecordWrap, RecordWrapContext};
+use salus_proto::record::{
+    ClassWrap, ClassWrapContext, KeyClass, KeyWrapContext, RecordWrap, RecordWrapContext,
+};
 
 use crate::Error;
 
@@ -22,6 +24,9 @@ pub struct RecordKeyOf<'a> {
 }
 
 /// Wraps a class key to a recipient.
+///
+/// # Errors
+/// None for keys of 32 bytes; the type follows the library's.
 pub fn wrap_class_key(
     context: &ClassWrapContext,
     class_key: &Secret,
@@ -45,6 +50,9 @@ pub fn wrap_class_key(
 }
 
 /// Opens a class key that was wrapped to the holder of `secret`.
+///
+/// # Errors
+/// [`Error::Crypto`] if it was wrapped to another, for another purpose, or altered.
 pub fn unwrap_class_key(wrap: &ClassWrap, secret: &XWingSecret) -> Result<Secret, Error> {
     let context = ClassWrapContext {
         alias: wrap.alias,
@@ -56,7 +64,30 @@ pub fn unwrap_class_key(wrap: &ClassWrap, secret: &XWingSecret) -> Result<Secret
     Ok(secret.unwrap_key(label::CLASS_KEY_WRAP, &to_bytes(&context), &wrap.wrap)?)
 }
 
+/// Wraps a record key under a class key: 60 bytes.
+///
+/// # Errors
+/// None for keys of 32 bytes; the type follows the library's.
+pub fn wrap_record_key_under(
+    context: &KeyWrapContext,
+    class_key: &Secret,
+    key: &Secret,
+    entropy: &mut dyn Entropy,
+) -> Result<Vec<u8>, Error> {
+    let wrap = wrap_key_under(
+        class_key,
+        label::RECORD_KEY,
+        &to_bytes(context),
+        key,
+        entropy,
+    )?;
+    Ok(wrap.to_vec())
+}
+
 /// Wraps one record's key to a recipient.
+///
+/// # Errors
+/// None for keys of 32 bytes; the type follows the library's.
 pub fn wrap_record_key(
     record: RecordId,
     key: &Secret,
@@ -80,6 +111,9 @@ pub fn wrap_record_key(
 }
 
 /// Opens a record key that was wrapped to the holder of `secret`.
+///
+/// # Errors
+/// [`Error::Crypto`] if it was wrapped to another, for another purpose, or altered.
 pub fn unwrap_record_key(wrap: &RecordWrap, secret: &XWingSecret) -> Result<Secret, Error> {
     let context = RecordWrapContext {
         record: wrap.record,
@@ -90,7 +124,6 @@ pub fn unwrap_record_key(wrap: &RecordWrap, secret: &XWingSecret) -> Result<Secr
 }
 
 /// Fresh class keys for a new patient, wrapped to the custodian.
-#[derive(Debug)]
 pub struct FreshClassKeys {
     /// The keys of epoch 1, by class in the order of [`KeyClass::ALL`].
     pub keys: [Secret; 3],
@@ -98,7 +131,16 @@ pub struct FreshClassKeys {
     pub wraps: Vec<ClassWrap>,
 }
 
+impl core::fmt::Debug for FreshClassKeys {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("FreshClassKeys")
+    }
+}
+
 /// Makes the three class keys of a new patient (epoch 1) and wraps them to the custodian.
+///
+/// # Errors
+/// None for keys of 32 bytes; the type follows the library's.
 pub fn fresh_class_keys(
     alias: PatientAlias,
     custodian: PrincipalId,

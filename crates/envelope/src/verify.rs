@@ -1,136 +1,215 @@
 //! Checking a batch as it arrives: nothing in it is believed that its signer did not sign.
 
+use std::collections::BTreeSet;
+
 use salus_crypto::digest::sha256;
 use salus_crypto::hybrid::Signed;
 use salus_crypto::keys::PeerKeys;
 use salus_crypto::label;
 use salus_proto::command::{Action, COMMAND_LIMIT, Command, SignedCommand};
 use salus_proto::encode::from_bytes;
-use salus_proto::ids::PrincipalId;
+use salus_proto::ids::{PrincipalId, RecordId};
 use salus_proto::record::{
-    BATCH_LIMIT, BATCH_RECORDS_LIMIT, MANIFEST_LIMIT, Manifest, NAME_LIMIT, SealedBatch,
+    BATCH_LIMIT, BATCH_RECORDS_LIMIT, MANIFEST_LIMIT, Manifest, NAME_LIMIT, RecordAnchor,
+    SealedBatch, SealedRecord,
 };
+use salus_proto::sealed::{KEY_WRAP_LEN, WRAPPED_KEY_LEN};
 
 use crate::Error;
 use crate::open::check_statement;
 use crate::seal::anchors_root;
 
-/// Length of a record key wrapped under a class key.
-const KEY_WRAP_LEN: usize = 60;
-/// Length of an HPKE wrap of a key.
-const HPKE_WRAP_LEN: usize = 1168;
-/// Most key wraps that may come with a batch, per record.
+/// Most record wraps that may come with a batch, per record.
 const WRAPS_PER_RECORD_LIMIT: usize = 8;
+/// Most class keys that may come with a batch: three classes of one epoch.
+const CLASS_WRAPS_LIMIT: usize = 3;
+
+/// Who a batch is for, which decides what key material has to be in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// For the custodian: every record has a way to its key.
+    Upload,
+    /// For a replica: as uploaded, without any key wrap ([`without_keys`]).
+    Replica,
+}
 
 /// Decodes an upload.
+///
+/// # Errors
+/// [`Error::Malformed`] beyond [`BATCH_LIMIT`] or if it is not the deterministic encoding.
 pub fn decode(bytes: &[u8]) -> Result<SealedBatch, Error> {
     Ok(from_bytes(bytes, BATCH_LIMIT, "a sealed batch")?)
 }
 
+/// Takes every key wrap out of a batch: what a replica gets, so that neither it nor whoever robs it
+/// holds a key, wrapped or not.
+pub fn without_keys(batch: &mut SealedBatch) {
+    batch.class_wraps.clear();
+    batch.record_wraps.clear();
+    for record in &mut batch.records {
+        record.key_wrap = None;
+    }
+}
+
 /// Who claims to have signed a batch, before anything is verified: to look the keys up.
+///
+/// # Errors
+/// [`Error::Shape`] or [`Error::Crypto`] if the manifest is not a signed envelope that names one.
 pub fn claimed_signer(batch: &SealedBatch) -> Result<PrincipalId, Error> {
     if batch.manifest.len() > MANIFEST_LIMIT {
-        return Err(Error::Shape {
-            what: "an oversized manifest",
-        });
+        return Err(shape("an oversized manifest"));
     }
     let signed = Signed::parse(&batch.manifest)?;
     let id = signed
         .key_id()
         .try_into()
-        .map_err(|_| Error::Shape { what: "no signer" })?;
+        .map_err(|_| shape("a manifest that names no signer"))?;
     Ok(PrincipalId(id))
 }
 
 /// Verifies a batch with its signer's keys: both signatures, the anchors' root, the digest of every
-/// sealed blob that came along, statements, lengths of wraps, and that the command anchors exactly
-/// this manifest.
-pub fn verify(batch: &SealedBatch, signer: &PeerKeys) -> Result<Manifest, Error> {
-    let payload = salus_crypto::hybrid::verify(signer, label::MANIFEST, &batch.manifest)?;
-    let manifest: Manifest = from_bytes(&payload, MANIFEST_LIMIT, "a manifest")?;
-    if claimed_signer(batch)? != manifest.signer {
-        return Err(Error::Shape {
-            what: "a manifest signed in another's name",
-        });
+/// sealed blob that came along, statements, the shape of its wraps, and that the command anchors
+/// exactly this manifest. Whether wraps open is for whoever holds the keys to see.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify(batch: &SealedBatch, signer: &PeerKeys, form: Form) -> Result<Manifest, Error> {
+    let manifest = manifest(&batch.manifest, signer)?;
+    check_lists(batch, &manifest)?;
+    if anchors_root(&batch.anchors) != manifest.anchors_root {
+        return Err(Error::AnchorsRoot);
     }
+    match form {
+        Form::Upload => check_wraps(batch, &manifest)?,
+        Form::Replica => check_no_wraps(batch)?,
+    }
+    for (anchor, record) in batch.anchors.iter().zip(&batch.records) {
+        check_record(anchor, record, &manifest, signer)?;
+    }
+    check_command(batch, &manifest)?;
+    Ok(manifest)
+}
+
+/// Verifies a signed manifest with its signer's keys.
+///
+/// # Errors
+/// [`Error::Crypto`], [`Error::Malformed`], or [`Error::Shape`] if it was signed in another's name.
+pub fn manifest(envelope: &[u8], signer: &PeerKeys) -> Result<Manifest, Error> {
+    if envelope.len() > MANIFEST_LIMIT {
+        return Err(shape("an oversized manifest"));
+    }
+    let signed = Signed::parse(envelope)?;
+    let key_id = signed.key_id().to_vec();
+    let payload = signed.verify(signer, label::MANIFEST)?;
+    let manifest: Manifest = from_bytes(&payload, MANIFEST_LIMIT, "a manifest")?;
+    if key_id != manifest.signer.as_bytes() {
+        return Err(shape("a manifest signed in another's name"));
+    }
+    Ok(manifest)
+}
+
+/// Lengths, and that every record stands in the batch once.
+fn check_lists(batch: &SealedBatch, manifest: &Manifest) -> Result<(), Error> {
     let count = batch.anchors.len();
     if count == 0 || count > BATCH_RECORDS_LIMIT || manifest.count as usize != count {
-        return Err(Error::Shape {
-            what: "a number of anchors other than signed for",
-        });
+        return Err(shape("a number of anchors other than signed for"));
     }
     if batch.records.len() != count {
-        return Err(Error::Shape {
-            what: "records and anchors of different number",
-        });
-    }
-    if batch.class_wraps.len() + batch.record_wraps.len() > count * WRAPS_PER_RECORD_LIMIT + 16 {
-        return Err(Error::Shape {
-            what: "too many key wraps",
-        });
+        return Err(shape("records and anchors of different number"));
     }
     if batch
         .name
         .as_ref()
         .is_some_and(|n| n.len() > NAME_LIMIT || n.chars().any(char::is_control))
     {
-        return Err(Error::Shape {
-            what: "a name that is too long or has control characters",
-        });
+        return Err(shape("a name that is too long or has control characters"));
     }
-    if anchors_root(&batch.anchors) != manifest.anchors_root {
-        return Err(Error::AnchorsRoot);
+    let distinct: BTreeSet<RecordId> = batch.anchors.iter().map(|a| a.record).collect();
+    if distinct.len() != count {
+        return Err(shape("a record that stands in it twice"));
     }
-    for (anchor, record) in batch.anchors.iter().zip(&batch.records) {
-        if let Some(blob) = &record.blob
-            && (blob.len() as u64 != anchor.length || sha256(blob) != anchor.ciphertext)
-        {
-            return Err(Error::Ciphertext {
-                record: anchor.record,
-            });
-        }
-        match (&record.statement, anchor.statement) {
-            (Some(envelope), Some(_)) => {
-                let statement = check_statement(anchor, envelope, signer, None)?;
-                if statement.signer != manifest.signer {
-                    return Err(Error::Statement {
-                        record: anchor.record,
-                    });
-                }
-            }
-            (None, None) => {}
-            _ => {
-                return Err(Error::Statement {
-                    record: anchor.record,
-                });
-            }
-        }
-        if record
-            .key_wrap
-            .as_ref()
-            .is_some_and(|w| w.len() != KEY_WRAP_LEN)
-        {
-            return Err(Error::Shape {
-                what: "a key wrap of the wrong length",
-            });
-        }
+    if batch.anchors.iter().any(|a| a.version == 0) {
+        return Err(shape("a record of version 0"));
     }
-    let wraps = batch.class_wraps.iter().map(|w| w.wrap.len());
-    if wraps
-        .chain(batch.record_wraps.iter().map(|w| w.wrap.len()))
-        .any(|n| n != HPKE_WRAP_LEN)
+    Ok(())
+}
+
+fn check_record(
+    anchor: &RecordAnchor,
+    record: &SealedRecord,
+    manifest: &Manifest,
+    signer: &PeerKeys,
+) -> Result<(), Error> {
+    if let Some(blob) = &record.blob
+        && (blob.len() as u64 != anchor.length || sha256(blob) != anchor.ciphertext)
     {
-        return Err(Error::Shape {
-            what: "a key wrap of the wrong length",
+        return Err(Error::Ciphertext {
+            record: anchor.record,
         });
     }
-    if batch.class_wraps.iter().any(|w| w.alias != manifest.alias) {
-        return Err(Error::Shape {
-            what: "class keys of another patient",
-        });
+    let signed_by_the_same = match (&record.statement, anchor.statement) {
+        (Some(envelope), Some(_)) => {
+            check_statement(anchor, envelope, signer, None)?.signer == manifest.signer
+        }
+        (None, None) => true,
+        _ => false,
+    };
+    if signed_by_the_same {
+        Ok(())
+    } else {
+        Err(Error::Statement {
+            record: anchor.record,
+        })
     }
-    check_command(batch, &manifest)?;
-    Ok(manifest)
+}
+
+/// Every record has a way to its key, and every wrap is about this batch.
+fn check_wraps(batch: &SealedBatch, manifest: &Manifest) -> Result<(), Error> {
+    let limit = batch.anchors.len() * WRAPS_PER_RECORD_LIMIT;
+    if batch.class_wraps.len() > CLASS_WRAPS_LIMIT || batch.record_wraps.len() > limit {
+        return Err(shape("too many key wraps"));
+    }
+    let lengths = batch.class_wraps.iter().map(|w| w.wrap.len());
+    let wrong_length = lengths
+        .chain(batch.record_wraps.iter().map(|w| w.wrap.len()))
+        .any(|n| n != WRAPPED_KEY_LEN)
+        || batch
+            .records
+            .iter()
+            .filter_map(|r| r.key_wrap.as_ref())
+            .any(|w| w.len() != KEY_WRAP_LEN);
+    if wrong_length {
+        return Err(shape("a key wrap of the wrong length"));
+    }
+    let custodian = PrincipalId(manifest.organisation.0);
+    if batch
+        .class_wraps
+        .iter()
+        .any(|w| w.alias != manifest.alias || w.recipient != custodian || w.access.is_some())
+    {
+        return Err(shape("class keys of another patient or for another holder"));
+    }
+    let shared: BTreeSet<RecordId> = batch.record_wraps.iter().map(|w| w.record).collect();
+    for (anchor, record) in batch.anchors.iter().zip(&batch.records) {
+        let under_class_key = anchor.epoch > 0;
+        let reachable = under_class_key || shared.contains(&anchor.record);
+        if under_class_key != record.key_wrap.is_some() || !reachable {
+            return Err(shape("a record without a way to its key"));
+        }
+    }
+    let listed: BTreeSet<RecordId> = batch.anchors.iter().map(|a| a.record).collect();
+    if !shared.is_subset(&listed) {
+        return Err(shape("a key wrap of a record that it does not hold"));
+    }
+    Ok(())
+}
+
+fn check_no_wraps(batch: &SealedBatch) -> Result<(), Error> {
+    let none = batch.class_wraps.is_empty()
+        && batch.record_wraps.is_empty()
+        && batch.records.iter().all(|r| r.key_wrap.is_none());
+    none.then_some(())
+        .ok_or_else(|| shape("key wraps, which a replica must not get"))
 }
 
 /// The command's signature is the ledger's business; that it is about this manifest is checked here.
@@ -147,9 +226,11 @@ fn check_command(batch: &SealedBatch, manifest: &Manifest) -> Result<(), Error> 
                 && count == manifest.count
     );
     if !anchors_this || command.principal != manifest.signer {
-        return Err(Error::Shape {
-            what: "a command that anchors something else",
-        });
+        return Err(shape("a command that anchors something else"));
     }
     Ok(())
+}
+
+fn shape(what: &'static str) -> Error {
+    Error::Shape { what }
 }

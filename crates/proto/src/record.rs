@@ -111,7 +111,8 @@ pub struct RecordAnchor {
     /// Which class key opens it.
     #[n(2)]
     pub class: KeyClass,
-    /// The epoch of that class key.
+    /// The epoch of that class key when the record was sealed; 0 for a record that is shared by
+    /// [`RecordWrap`]s alone.
     #[n(3)]
     pub epoch: u32,
     /// What it is.
@@ -224,7 +225,7 @@ pub struct RecordContext {
     /// Which class key opens it.
     #[n(3)]
     pub class: KeyClass,
-    /// The epoch of that class key.
+    /// The epoch of that class key when the record was sealed.
     #[n(4)]
     pub epoch: u32,
     /// What it is.
@@ -233,6 +234,29 @@ pub struct RecordContext {
     /// Who sealed it.
     #[n(6)]
     pub signer: PrincipalId,
+}
+
+/// What a record key's wrap under a class key is bound to (its associated data). It names the epoch
+/// of the class key that wraps it now, so that a record key moves to a new epoch while the sealed
+/// bytes, and with them the anchored epoch of [`RecordContext`], stay as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct KeyWrapContext {
+    /// Whose record.
+    #[n(0)]
+    pub alias: PatientAlias,
+    /// The record.
+    #[n(1)]
+    pub record: RecordId,
+    /// Its version.
+    #[n(2)]
+    pub version: u32,
+    /// Which class key wraps it.
+    #[n(3)]
+    pub class: KeyClass,
+    /// The epoch of that class key.
+    #[n(4)]
+    pub epoch: u32,
 }
 
 /// What a [`ClassWrap`] is bound to (its HPKE associated data).
