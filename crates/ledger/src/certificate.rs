@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use minicbor::{Decode, Encode};
 use salus_crypto::digest::sha256;
 use salus_proto::checkpoint::{
@@ -115,6 +117,17 @@ impl MemberList {
 /// `SHA-256(name || 0x0A || 0x01 || key)[0..4]`.
 pub fn ed25519_key_id(name: &str, key: &[u8; 32]) -> [u8; 4] {
     key_id(&[name.as_bytes(), b"\n\x01", key])
+}
+
+/// A member's Ed25519 key as C2SP tools take it: `<name>+<key id in hex>+<base64(0x01 || key)>`.
+pub fn verifier_key(member: &Member) -> String {
+    let name = member_key_name(member.organisation);
+    let [a, b, c, d] = ed25519_key_id(&name, &member.keys.ed25519);
+    let key = [[1].as_slice(), &member.keys.ed25519].concat();
+    format!(
+        "{name}+{a:02x}{b:02x}{c:02x}{d:02x}+{}",
+        STANDARD.encode(key)
+    )
 }
 
 /// Key id of a member's ML-DSA-65 key:

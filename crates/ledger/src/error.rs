@@ -103,6 +103,9 @@ pub enum Error {
     /// The two statements do not contradict each other.
     #[error("the two checkpoints do not contradict each other")]
     NoEquivocation,
+    /// A bundle's parts do not prove what it claims.
+    #[error("{0}")]
+    Claim(&'static str),
     /// A bundle that is not the JSON document of the format.
     #[error("not a proof bundle: {0}")]
     Bundle(String),

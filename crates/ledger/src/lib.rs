@@ -12,6 +12,7 @@
 //! **Invariant:** nothing here does I/O, reads a clock or draws entropy, and bytes from outside
 //! never panic it.
 
+pub mod bundle;
 pub mod certificate;
 mod error;
 mod hash;
@@ -22,7 +23,10 @@ pub mod state;
 mod testing;
 pub mod tile;
 pub mod tree;
+#[cfg(test)]
+mod vectors;
 
+pub use bundle::{Bundle, Report};
 pub use certificate::{CertifiedCheckpoint, MemberList};
 pub use error::Error;
 pub use proof::{ConsistencyProof, InclusionProof, MemoryTree, NodeRead};
