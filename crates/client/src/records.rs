@@ -1,0 +1,258 @@
+//! Reading: a signed receipt first, then sealed bytes, then everything checked and opened here.
+
+use std::collections::BTreeMap;
+
+use salus_crypto::digest::Secret;
+use salus_crypto::keys::PeerKeys;
+use salus_crypto::label;
+use salus_envelope::open;
+use salus_envelope::share::{unwrap_class_key, unwrap_record_key};
+use salus_proto::api::patient::{OwnAlias, PatientSummary, Receipt, SealedRecordView};
+use salus_proto::api::record::{Release, ReleaseRequest, ReleasedRecord};
+use salus_proto::command::Action;
+use salus_proto::encode::from_bytes;
+use salus_proto::ids::{AccessId, PatientAlias, PrincipalId, RecordId};
+use salus_proto::keys::PublicKeys;
+use salus_proto::record::{
+    ClassWrap, Content, KeyClass, MANIFEST_LIMIT, Manifest, RecordAnchor, RecordWrap, Statement,
+};
+use salus_proto::role::Purpose;
+
+use crate::error::{Error, Result};
+use crate::node::Node;
+use crate::person::Person;
+
+/// Largest encoded anchor, in bytes.
+const ANCHOR_LIMIT: usize = 1024;
+
+/// A record that was read, checked and opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// What the ledger anchors.
+    pub anchor: RecordAnchor,
+    /// Who sealed it.
+    pub signer: PrincipalId,
+    /// What its signer stated about the plaintext, if signed; both signatures verified.
+    pub statement: Option<Statement>,
+    /// The plaintext.
+    pub content: Content,
+    /// The record key, to share just this record.
+    pub key: Secret,
+}
+
+/// What to read and why.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Whose records.
+    pub alias: PatientAlias,
+    /// The grant; none for the custodian's people and for authors.
+    pub access: Option<AccessId>,
+    /// Which records.
+    pub records: Vec<RecordId>,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+impl Person {
+    /// The aliases under which hospitals keep this patient's records.
+    pub async fn own_aliases(&self) -> Result<Vec<OwnAlias>> {
+        self.node().all("/patients/mine").await
+    }
+
+    /// Patients of this node, by clear name where there is one.
+    pub async fn patients(&self) -> Result<Vec<PatientSummary>> {
+        self.node().all("/patients").await
+    }
+
+    /// The sealed records of an alias: digests, signers, times; no content.
+    pub async fn sealed_records(&self, alias: PatientAlias) -> Result<Vec<SealedRecordView>> {
+        self.node().all(&format!("/patients/{alias}/records")).await
+    }
+
+    /// Who read an alias, when and what for.
+    pub async fn receipts(&self, alias: PatientAlias) -> Result<Vec<Receipt>> {
+        self.node()
+            .all(&format!("/patients/{alias}/receipts"))
+            .await
+    }
+
+    /// Reads records: the signed receipt becomes final on the ledger, then the sealed bytes are
+    /// fetched, checked against their anchors and signatures, and opened.
+    pub async fn read(&self, reading: Reading) -> Result<Vec<Opened>> {
+        let mut records = reading.records;
+        records.sort_unstable();
+        records.dedup();
+        let command = self.sign(Action::ReadRecords {
+            alias: reading.alias,
+            access: reading.access,
+            records,
+            purpose: reading.purpose,
+        });
+        let release: Release = self
+            .node()
+            .post(
+                "/records/releases",
+                &ReleaseRequest {
+                    command: command.into(),
+                },
+            )
+            .await?;
+        let class_keys = self.class_keys(reading.alias, reading.access, &release)?;
+        let mut signers: BTreeMap<PrincipalId, PeerKeys> = BTreeMap::new();
+        let mut opened = Vec::with_capacity(release.records.len());
+        for record in &release.records {
+            if !signers.contains_key(&record.signer) {
+                let keys = peer_keys(self.node(), record.signer).await?;
+                signers.insert(record.signer, keys);
+            }
+            let Some(signer) = signers.get(&record.signer) else {
+                continue;
+            };
+            let path = format!(
+                "/records/{}/sealed?receipt={}",
+                record.record, release.entry
+            );
+            let blob = self.node().bytes(&path, None).await?;
+            let parts = Parts {
+                alias: reading.alias,
+                access: reading.access,
+                record,
+                signer,
+            };
+            opened.push(self.open(&parts, &class_keys, &blob)?);
+        }
+        Ok(opened)
+    }
+
+    fn class_keys(
+        &self,
+        alias: PatientAlias,
+        access: Option<AccessId>,
+        release: &Release,
+    ) -> Result<BTreeMap<(KeyClass, u32), Secret>> {
+        let mut keys = BTreeMap::new();
+        for wrap in &release.class_wraps {
+            let wrap = ClassWrap {
+                alias,
+                class: wrap.class,
+                epoch: wrap.epoch,
+                recipient: self.principal(),
+                access,
+                wrap: wrap.wrap.0.clone(),
+            };
+            let key = unwrap_class_key(&wrap, self.keys().x_wing())?;
+            keys.insert((wrap.class, wrap.epoch), key);
+        }
+        Ok(keys)
+    }
+
+    fn open(
+        &self,
+        parts: &Parts<'_>,
+        class_keys: &BTreeMap<(KeyClass, u32), Secret>,
+        blob: &[u8],
+    ) -> Result<Opened> {
+        let record = parts.record;
+        let wrong = |what: &str| Error::NotVerified {
+            record: record.record,
+            what: what.into(),
+        };
+        let anchor: RecordAnchor = from_bytes(&record.anchor.0, ANCHOR_LIMIT, "an anchor")?;
+        if anchor.record != record.record {
+            return Err(wrong("the anchor is of another record"));
+        }
+        let payload =
+            salus_crypto::hybrid::verify(parts.signer, label::MANIFEST, &record.manifest.0)?;
+        let manifest: Manifest = from_bytes(&payload, MANIFEST_LIMIT, "a manifest")?;
+        if manifest.alias != parts.alias || manifest.signer != record.signer {
+            return Err(wrong("the signed manifest is of another patient or signer"));
+        }
+        let context = open::record_context(parts.alias, record.signer, &anchor);
+        let key = if let Some(wrap) = &record.record_wrap {
+            let wrap = RecordWrap {
+                record: record.record,
+                recipient: self.principal(),
+                access: parts.access,
+                wrap: wrap.0.clone(),
+            };
+            unwrap_record_key(&wrap, self.keys().x_wing())?
+        } else {
+            let key_wrap = record
+                .key_wrap
+                .as_ref()
+                .ok_or_else(|| wrong("there is no key wrap"))?;
+            // A rotation re-wraps record keys under a newer epoch than the anchor's: newest first.
+            class_keys
+                .range((anchor.class, 0)..=(anchor.class, u32::MAX))
+                .rev()
+                .find_map(|(&(_, epoch), class_key)| {
+                    let context = open::key_wrap_context(parts.alias, &anchor, epoch);
+                    open::record_key(&context, class_key, &key_wrap.0).ok()
+                })
+                .ok_or(salus_envelope::Error::NoKey {
+                    record: record.record,
+                })?
+        };
+        let content = open::open(&context, &anchor, &key, blob)?;
+        let statement = match &record.statement {
+            Some(envelope) => Some(open::check_statement(
+                &anchor,
+                &envelope.0,
+                parts.signer,
+                Some(&content),
+            )?),
+            None if anchor.statement.is_some() => {
+                return Err(wrong("its signed statement was withheld"));
+            }
+            None => None,
+        };
+        Ok(Opened {
+            anchor,
+            signer: record.signer,
+            statement,
+            content,
+            key,
+        })
+    }
+
+    /// The offline proof bundle of a record (JSON).
+    pub async fn proof(&self, record: RecordId) -> Result<Vec<u8>> {
+        let bundle = self
+            .node()
+            .bytes(&format!("/ledger/proofs/records/{record}"), None)
+            .await?;
+        Ok(bundle.to_vec())
+    }
+}
+
+/// What belongs together when one record is opened.
+struct Parts<'a> {
+    alias: PatientAlias,
+    access: Option<AccessId>,
+    record: &'a ReleasedRecord,
+    signer: &'a PeerKeys,
+}
+
+/// The keys that verify a principal's signatures.
+pub async fn peer_keys(node: &Node, principal: PrincipalId) -> Result<PeerKeys> {
+    Ok(PeerKeys::parse(&public_keys(node, principal).await?)?)
+}
+
+/// A principal's public keys.
+pub async fn public_keys(node: &Node, principal: PrincipalId) -> Result<PublicKeys> {
+    let keys = node.principal(principal).await?.keys;
+    let keys = keys
+        .ed25519
+        .parse::<salus_proto::Digest>()
+        .ok()
+        .map(|ed25519| PublicKeys {
+            ed25519: ed25519.0,
+            ml_dsa_65: keys.ml_dsa_65.0,
+            x_wing: keys.x_wing.0,
+        });
+    keys.filter(PublicKeys::well_formed)
+        .ok_or_else(|| Error::NotSalus {
+            url: node.base().to_owned(),
+            what: "malformed public keys".into(),
+        })
+}
