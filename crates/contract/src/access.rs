@@ -8,11 +8,11 @@ use salus_proto::record::KeyClass;
 use salus_proto::role::{Basis, Decision, Purpose, Reason, Role};
 
 use crate::apply::Actor;
-use crate::records::relation_to;
+use crate::records::{active, relation_to};
 use crate::state::Overlay;
 use crate::table::{
-    Access, AccessStatus, Accesses, Answer, Batches, Consultation, Consultations, Patients,
-    Principals, Standing, get, put,
+    Access, AccessStatus, Accesses, Answer, Batches, Consultation, Consultations, Patients, get,
+    put,
 };
 
 #[expect(clippy::too_many_arguments, reason = "the fields of one action")]
@@ -145,10 +145,7 @@ pub(crate) fn open_consultation(
     if opening.until <= now {
         return Err(Refusal::OutOfRange);
     }
-    let doctor = get::<Principals>(state, &opening.doctor).ok_or(Refusal::NotFound)?;
-    if doctor.role != Role::Doctor || !matches!(doctor.standing, Standing::Authorised { .. }) {
-        return Err(Refusal::NotFound);
-    }
+    active(state, opening.doctor, Role::Doctor)?;
     let question = get::<Batches>(state, &opening.question).ok_or(Refusal::NotFound)?;
     if question.alias != opening.alias || question.signer != actor.id {
         return Err(Refusal::NotFound);
@@ -212,7 +209,8 @@ pub(crate) fn answer(
         return Err(Refusal::WrongState);
     }
     let row = get::<Batches>(state, &batch).ok_or(Refusal::NotFound)?;
-    if row.alias != consultation.alias || row.signer != actor.id {
+    // A batch answers the one consultation that it was anchored for.
+    if row.consultation != Some(id) || row.signer != actor.id {
         return Err(Refusal::NotFound);
     }
     // At least one record of the batch is the answer itself.

@@ -15,7 +15,8 @@ use salus_proto::{Digest, TimestampMs};
 
 use crate::state::{Overlay, StateRead};
 use crate::table::{
-    Consortium, ConsortiumRow, Keys, Members, Principal, Principals, Standing, Windows, get, put,
+    Consortium, ConsortiumRow, Keys, Members, Principal, Principals, Standing, Window, Windows,
+    get, put,
 };
 use crate::{access, membership, principals, records};
 
@@ -114,7 +115,7 @@ pub fn apply(
     context: BlockContext,
 ) -> Result<Entry, Rejection> {
     let command = &prepared.command;
-    let actor = admit(state, prepared, context.time)?;
+    let (actor, window) = admit(state, prepared, context.time)?;
     let mut draft = Overlay::new(state);
     let outcome = match perform(&mut draft, command, actor.as_ref(), context) {
         Ok(()) => {
@@ -124,8 +125,6 @@ pub fn apply(
         }
         Err(refusal) => Outcome::Refused(refusal),
     };
-    let window = get::<Windows>(state, &command.principal).unwrap_or_default();
-    let window = window.mark(command.sequence).ok_or(Rejection::Replayed)?;
     put::<Windows>(state, &command.principal, &window);
     Ok(Entry {
         index: context.index,
@@ -154,12 +153,13 @@ pub fn next_sequence(state: &dyn StateRead, principal: PrincipalId) -> u64 {
         .saturating_add(1)
 }
 
-/// The checks before the contract proper. Returns the acting principal; none for a registration.
+/// The checks before the contract proper. Returns the acting principal, none for a registration, and
+/// its window with the command's number used.
 fn admit(
     state: &dyn StateRead,
     prepared: &Prepared,
     now: TimestampMs,
-) -> Result<Option<Principal>, Rejection> {
+) -> Result<(Option<Principal>, Window), Rejection> {
     let command = &prepared.command;
     let consortium = get::<ConsortiumRow>(state, &()).ok_or(Rejection::WrongConsortium)?;
     if command.consortium != consortium.consortium {
@@ -169,11 +169,14 @@ fn admit(
         return Err(Rejection::Expired);
     }
     let known = get::<Principals>(state, &command.principal);
+    let window = || {
+        let window = get::<Windows>(state, &command.principal).unwrap_or_default();
+        window.mark(command.sequence).ok_or(Rejection::Replayed)
+    };
     if matches!(command.action, Action::Register { .. }) {
         return match known {
             Some(_) => Err(Rejection::AlreadyRegistered),
-            None if command.sequence == 0 => Err(Rejection::Replayed),
-            None => Ok(None),
+            None => Ok((None, window()?)),
         };
     }
     let actor = known.ok_or(Rejection::UnknownPrincipal)?;
@@ -194,9 +197,7 @@ fn admit(
             _ => return Err(Rejection::ShutOut),
         }
     }
-    let window = get::<Windows>(state, &command.principal).unwrap_or_default();
-    window.mark(command.sequence).ok_or(Rejection::Replayed)?;
-    Ok(Some(actor))
+    Ok((Some(actor), window()?))
 }
 
 /// Who acts, as the contract's parts see it.
@@ -263,8 +264,9 @@ fn perform(
                 anchors_root: *anchors_root,
                 count: *count,
                 entry: context.index,
+                consultation: *consultation,
             };
-            records::anchor(state, actor, *batch, &anchored, *consultation, now)
+            records::anchor(state, actor, *batch, &anchored, now)
         }
         Action::RequestAccess {
             access,

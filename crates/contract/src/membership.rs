@@ -9,7 +9,9 @@ use salus_proto::role::Reason;
 
 use crate::apply::{Actor, seat};
 use crate::state::{Overlay, StateRead};
-use crate::table::{Members, Principals, Proposal, Proposals, Standing, get, put};
+use crate::table::{
+    Members, Principals, Proposal, Proposals, Standing, Table as _, Windows, get, put,
+};
 
 pub(crate) fn propose(
     state: &mut Overlay<'_>,
@@ -71,9 +73,13 @@ fn cast(
     if proposal.approvals.len() >= quorum(members.members.len()) {
         let next = changed(&members, &proposal.change)?;
         match &proposal.change {
-            MembershipChange::Join(member) | MembershipChange::Replace(member) => {
+            MembershipChange::Join(member) => {
+                // Somebody may have registered under this id while the vote was open, and used up
+                // its sequence numbers.
+                state.remove(Windows::key(&member.principal()));
                 seat(state, member, now);
             }
+            MembershipChange::Replace(member) => seat(state, member, now),
             MembershipChange::Leave(organisation) => {
                 unseat(state, actor, *organisation, Reason::LeftRole, now);
             }

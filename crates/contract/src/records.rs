@@ -3,7 +3,7 @@
 use salus_policy::{Operation, Relation, may};
 use salus_proto::TimestampMs;
 use salus_proto::command::Refusal;
-use salus_proto::ids::{BatchId, ConsultationId, PatientAlias, PrincipalId};
+use salus_proto::ids::{BatchId, PatientAlias, PrincipalId};
 use salus_proto::record::BATCH_RECORDS_LIMIT;
 use salus_proto::role::{NodeRole, Role};
 
@@ -60,11 +60,7 @@ pub(crate) fn link_patient(
     if !may(actor.principal.role, Operation::LinkPatient, relation) {
         return Err(Refusal::NotAllowed);
     }
-    let person = get::<Principals>(state, &patient).ok_or(Refusal::NotFound)?;
-    let authorised = matches!(person.standing, Standing::Authorised { .. });
-    if person.role != Role::Patient || !authorised {
-        return Err(Refusal::NotFound);
-    }
+    active(state, patient, Role::Patient)?;
     if row.patient.is_some() {
         return Err(Refusal::WrongState);
     }
@@ -78,11 +74,10 @@ pub(crate) fn anchor(
     actor: Actor<'_>,
     id: BatchId,
     batch: &Batch,
-    consultation: Option<ConsultationId>,
     now: TimestampMs,
 ) -> Result<(), Refusal> {
     let patient = get::<Patients>(state, &batch.alias).ok_or(Refusal::NotFound)?;
-    let relation = match consultation {
+    let relation = match batch.consultation {
         Some(consultation) => {
             let row = get::<Consultations>(state, &consultation).ok_or(Refusal::NotFound)?;
             let open = row.answer.is_none()
@@ -106,6 +101,15 @@ pub(crate) fn anchor(
     }
     put::<Batches>(state, &id, batch);
     Ok(())
+}
+
+/// That a principal has this role and may act, as a reason to name it in a command.
+pub(crate) fn active(state: &dyn StateRead, id: PrincipalId, role: Role) -> Result<(), Refusal> {
+    let principal = get::<Principals>(state, &id).ok_or(Refusal::NotFound)?;
+    let active = principal.role == role
+        && matches!(principal.standing, Standing::Authorised { .. })
+        && members(state)?.find(principal.organisation).is_some();
+    active.then_some(()).ok_or(Refusal::NotFound)
 }
 
 /// How the actor stands to a patient's records, grants aside.

@@ -339,6 +339,9 @@ pub struct Batch {
     /// The log entry that anchored it.
     #[n(5)]
     pub entry: u64,
+    /// The consultation that let a doctor write it.
+    #[n(6)]
+    pub consultation: Option<ConsultationId>,
 }
 
 /// What became of a request for access.
