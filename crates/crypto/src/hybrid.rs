@@ -238,6 +238,7 @@ fn envelope(
 #[cfg(test)]
 mod tests {
     use coset::CborSerializable as _;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::label::{AGREEMENT, MANIFEST};
@@ -336,5 +337,28 @@ mod tests {
             .to_vec()
             .unwrap();
         assert!(Signed::parse(&untagged).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Signed::parse(&bytes).is_err());
+            prop_assert!(Signed::parse(&[&[0xd8, 0x62, 0x84, 0x40, 0xa0][..], &bytes].concat()).is_err());
+        }
+    }
+
+    #[test]
+    fn deep_nesting_and_lengths_beyond_the_input_are_refused_cheaply() {
+        for byte in [0x81, 0xa1, 0xd8, 0x9f, 0xbf, 0x5f] {
+            assert!(Signed::parse(&[&[0xd8, 0x62], &[byte; 100_000][..]].concat()).is_err());
+        }
+        for start in [0x5b, 0x9b, 0xbb] {
+            let huge = [
+                0xd8, 0x62, start, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+            ];
+            assert!(Signed::parse(&huge).is_err());
+            let within = [&[0xd8, 0x62, 0x84, 0x40, 0xa0], &huge[2..]].concat();
+            assert!(Signed::parse(&within).is_err());
+        }
     }
 }

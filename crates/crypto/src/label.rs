@@ -90,6 +90,8 @@ labels! {
     RECOVERY_CHECK = "recovery-check";
     /// Check bytes of a recipient's or an identity's text form.
     TEXT_CHECK = "text-check";
+    /// Keyed names under which a hospital recognises what it took in before.
+    INTAKE_TOKEN = "intake-token";
     /// Salted commitment to something that must stay off the ledger.
     COMMITMENT = "commitment";
 }

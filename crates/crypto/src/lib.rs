@@ -8,7 +8,7 @@
 //! | sign and verify what must stand for decades | [`hybrid`] |
 //! | hand a key to someone | [`wrap`] |
 //! | encrypt a record | [`seal`] |
-//! | encrypt a file for people | [`file`] |
+//! | encrypt a file for people | [`mod@file`] |
 //! | log in with a password | [`opaque`] |
 //! | keep a person's keys behind password, passkey and recovery code | [`keyring`] |
 //!

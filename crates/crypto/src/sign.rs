@@ -74,9 +74,13 @@ impl Ed25519Verifier {
         let refused = Error::PublicKey {
             algorithm: ED25519_NAME,
         };
-        let encoded = CompressedEdwardsY(*key);
-        match encoded.decompress() {
-            Some(point) if !point.is_small_order() && point.compress() == encoded => {}
+        // y as 255 bits, little-endian, is below p = 2^255 - 19. The other encodings that RFC 8032
+        // (section 5.1.3) refuses, x = 0 with its sign set, are of small order.
+        let [lowest, middle @ .., highest] = key;
+        let canonical =
+            highest & 0x7f != 0x7f || *lowest < 0xed || middle.iter().any(|byte| *byte != 0xff);
+        match CompressedEdwardsY(*key).decompress() {
+            Some(point) if canonical && !point.is_small_order() => {}
             _ => return Err(refused),
         }
         ParsedPublicKey::new(&ED25519, key)
@@ -275,6 +279,36 @@ mod tests {
             "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
              085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
         );
+    }
+
+    #[test]
+    fn every_small_order_and_non_canonical_key_is_refused() {
+        // The eight points of small order and their non-canonical forms (Chalkias, Garillot,
+        // Nikolaenko, "Taming the many EdDSAs", 2020, table 1), and y = p + 3.
+        for key in [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000080",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0000000000000000000000000000000000000000000000000000000000000080",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+            "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ] {
+            let bytes: [u8; 32] = hex::decode(key).unwrap().try_into().unwrap();
+            assert!(Ed25519Verifier::parse(&bytes).is_err(), "{key}");
+        }
+        // y = 3 itself is a point of large order, in canonical form.
+        let mut three = [0; 32];
+        three[0] = 3;
+        assert!(Ed25519Verifier::parse(&three).is_ok());
     }
 
     #[test]
