@@ -301,6 +301,8 @@ impl<R: TileRead> NodeRead for TileNodes<R> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::proof::{ConsistencyProof, InclusionProof, MemoryTree};
     use crate::tree::leaf_hash;
@@ -461,5 +463,31 @@ mod tests {
         let long = vec![0; BUNDLED_ENTRY_LIMIT + 1];
         let error = Error::EntryTooLong { length: long.len() };
         assert_eq!(write_bundle([long.as_slice()]), Err(error));
+    }
+
+    proptest! {
+        #[test]
+        fn any_path_is_refused_or_written_back(path in "tile/([0-9]{1,2}|entries)/[x0-9/.p]{0,30}|\\PC*") {
+            if let Ok(tile) = Tile::parse(&path) {
+                prop_assert_eq!(tile.to_string(), path);
+            }
+        }
+
+        #[test]
+        fn any_tile_has_one_path(level in 0..=7_u8, index: u64, width in 1..=256_u16) {
+            let index = index.checked_shr(10 + 8 * u32::from(level)).unwrap_or(0);
+            let tile = Tile::new(Content::Hashes(level), index, width).unwrap();
+            prop_assert_eq!(Tile::parse(&tile.to_string()).unwrap(), tile);
+        }
+
+        #[test]
+        fn any_bytes_are_a_bundle_or_refused(bytes: Vec<u8>, width in 0..300_u16) {
+            if let Ok(entries) = read_bundle(&bytes, width)
+                && width > 0
+                && width <= TILE_WIDTH
+            {
+                prop_assert_eq!(write_bundle(entries).unwrap(), bytes);
+            }
+        }
     }
 }

@@ -405,6 +405,8 @@ fn hash(text: &str, line: &'static str) -> Result<Digest, NoteError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The example of the tlog-checkpoint specification.
@@ -543,6 +545,42 @@ mod tests {
                 signature: vec![0; 64],
             };
             assert_eq!(note.add(line), Err(NoteError::SignatureLine(1)), "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_and_what_is_read_is_written_back(
+            text in "(\\PC|\n|\u{2014} |[a-z/+=A-Z0-9 ]){0,120}",
+        ) {
+            if let Ok(note) = SignedNote::parse(&text) {
+                prop_assert_eq!(note.to_string(), text.clone());
+            }
+            if let Ok(checkpoint) = Checkpoint::parse(&text) {
+                prop_assert_eq!(checkpoint.text().unwrap(), text);
+            }
+        }
+
+        #[test]
+        fn any_checkpoint_and_note_survive_the_round_trip(
+            origin in "[^\\x00-\\x1f]{1,60}",
+            (size, height, time) in (any::<u64>(), any::<u64>(), any::<u64>()),
+            hashes in any::<[[u8; 32]; 3]>(),
+            lines in prop::collection::vec(
+                ("[a-z/.0-9]{1,30}", any::<[u8; 4]>(), prop::collection::vec(any::<u8>(), 1..90)),
+                1..5,
+            ),
+        ) {
+            let [root, state, members] = hashes.map(Digest);
+            let time = TimestampMs(time);
+            let checkpoint = Checkpoint { origin, size, root, height, time, state, members };
+            let text = checkpoint.text().unwrap();
+            prop_assert_eq!(&Checkpoint::parse(&text).unwrap(), &checkpoint);
+            let mut note = SignedNote::new(text).unwrap();
+            for (name, key_id, signature) in lines {
+                note.add(NoteSignature { name, key_id, signature }).unwrap();
+            }
+            prop_assert_eq!(&SignedNote::parse(&note.to_string()).unwrap(), &note);
         }
     }
 }
