@@ -5,14 +5,19 @@
 //! | [`clock`] | time | [`SystemClock`] | [`ManualClock`] |
 //! | [`entropy`] | randomness | [`SystemEntropy`] | [`SeededEntropy`] |
 //! | [`table`] | SQL | SQLite, PostgreSQL | `testing::for_each_database` |
+//! | [`blob`] | sealed bytes | a folder, S3 | [`FaultyDisk`](fault::FaultyDisk) |
 
+pub mod blob;
 pub mod clock;
+pub mod disk;
 pub mod entropy;
 pub mod error;
+pub mod fault;
 pub mod table;
 #[cfg(feature = "test-util")]
 pub mod testing;
 
+pub use blob::BlobStore;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{SeededEntropy, SystemEntropy};
 pub use error::{Error, Result};
