@@ -8,6 +8,8 @@
 //! |---|---|
 //! | [`fhir`] | FHIR R4 bundles: resources, owners, identities, demographics, vitals, conditions |
 //! | [`wfdb`] | WFDB records into [`ecg::Ecg`] |
+//! | [`image`] | PNG and JPEG into pixels |
+//! | [`pdf`] | PDF: whether it is sound and complete; no rendering |
 //! | [`sniff`] | what a file is, from its bytes; harmless names |
 //! | [`tar`] | USTAR archives |
 //! | [`catalogue`] | manifests of the public data sets, and who publishes them |
@@ -17,7 +19,9 @@ pub mod catalogue;
 pub mod ecg;
 mod error;
 pub mod fhir;
+pub mod image;
 mod json;
+pub mod pdf;
 pub mod sniff;
 pub mod synth;
 pub mod tar;

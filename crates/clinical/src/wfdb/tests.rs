@@ -378,11 +378,7 @@ fn real_records_equal_what_wfdb_python_reads() {
             .flat_map(|&s| missing_again(s, columns[0], lead))
             .collect();
         assert_eq!(lead.samples.len().to_string(), columns[2], "{line}");
-        assert_eq!(
-            lead.gain.to_f64(),
-            columns[3].parse::<f64>().unwrap(),
-            "{line}"
-        );
+        assert_eq!(Some(lead.gain), Decimal::parse(columns[3]), "{line}");
         assert_eq!(lead.baseline.to_string(), columns[4], "{line}");
         assert_eq!(hex(Sha256::digest(bytes).into()), columns[5], "{line}");
         compared += 1;
