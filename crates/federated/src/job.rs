@@ -133,6 +133,10 @@ fn check_text(plan: &Plan) -> Result<(), Refusal> {
     if texts.any(|text| text.is_empty() || text.len() > TEXT_LIMIT_BYTES) {
         return Err(Refusal::Plan("a name or the purpose is empty or too long"));
     }
+    let weights = plan.training.class_weights.len();
+    if weights != 0 && weights != plan.network.classes.len() {
+        return Err(Refusal::Plan("there is not one weight for each class"));
+    }
     if plan.metrics.len() > METRICS_LIMIT || plan.metrics.iter().any(|m| m.step == 0) {
         return Err(Refusal::Plan(
             "the metric schema is too long or has a step of zero",
@@ -177,6 +181,9 @@ pub fn check_training(training: &LocalTraining) -> Result<(), Refusal> {
         return Err(Refusal::Plan(
             "label smoothing or the gradient's norm is out of range",
         ));
+    }
+    if training.class_weights.iter().any(|w| *w <= Micro(0)) {
+        return Err(Refusal::Plan("a class weight is not above zero"));
     }
     let a = &training.augmentation;
     let half = |value: Micro| (Micro(0)..=Micro(500_000)).contains(&value);

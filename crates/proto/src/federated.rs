@@ -352,9 +352,9 @@ pub struct LocalTraining {
     /// How the rate moves over all rounds.
     #[n(5)]
     pub schedule: Schedule,
-    /// Weigh each class by the inverse of its frequency in the whole federation.
+    /// Weight of each class's images in the loss, above 0; empty means 1 for all.
     #[n(6)]
-    pub class_weights: bool,
+    pub class_weights: Vec<Micro>,
     /// Random changes to training images.
     #[n(7)]
     pub augmentation: Augmentation,
@@ -624,7 +624,7 @@ mod tests {
                 rate: Micro(1_000),
                 weight_decay: Micro(10_000),
                 schedule: Schedule::Cosine,
-                class_weights: true,
+                class_weights: vec![Micro(1_500_000), Micro(750_000)],
                 augmentation: Augmentation::default(),
                 label_smoothing: Micro(0),
                 gradient_norm: Micro::ONE,
