@@ -105,8 +105,8 @@ pub fn seal_into(
     let (prelude, body) = sealed.split_at_mut(prelude_length);
     prelude.copy_from_slice(sealer.prelude());
     // `chunks` of an empty content yields nothing, yet an empty content has one empty chunk.
-    let mut pieces = content.chunks(chunk_size.len());
-    let mut places = body.chunks_mut(chunk_size.len() + TAG_LEN).peekable();
+    let mut pieces = content.chunks(chunk_size.as_usize());
+    let mut places = body.chunks_mut(chunk_size.as_usize() + TAG_LEN).peekable();
     let mut index = 0;
     while let Some(place) = places.next() {
         let last = places.peek().is_none();
@@ -156,7 +156,7 @@ fn open_whole(
     let layout = opener.layout(sealed.len() as u64)?;
     let length = usize::try_from(layout.content_length()).map_err(|_| Error::TooManyChunks)?;
     content.resize(length, 0);
-    let chunk_size = opener.chunk_size().len();
+    let chunk_size = opener.chunk_size().as_usize();
     let mut chunks = body.chunks(chunk_size + TAG_LEN).peekable();
     let mut rest = content.as_mut_slice();
     let mut index = 0;
@@ -357,7 +357,7 @@ impl Sealer {
 
     /// Holds every chunk to its one place and length, so that a stream has one form.
     fn check_length(&self, index: u32, last: bool, length: usize) -> Result<(), Error> {
-        let full = self.chunks.chunk_size.len();
+        let full = self.chunks.chunk_size.as_usize();
         let fits = if last {
             length <= full && (length > 0 || index == 0)
         } else {
@@ -479,7 +479,7 @@ impl Opener {
         let (ciphertext, tag) = sealed
             .split_last_chunk::<TAG_LEN>()
             .ok_or(Error::Truncated)?;
-        if ciphertext.len() != content.len() || ciphertext.len() > self.chunk_size().len() {
+        if ciphertext.len() != content.len() || ciphertext.len() > self.chunk_size().as_usize() {
             return Err(Error::Buffer);
         }
         if last && ciphertext.is_empty() && index > 0 {

@@ -58,14 +58,9 @@ impl ChunkSize {
     }
 
     /// Plaintext bytes per chunk, as a buffer length.
-    pub fn len(self) -> usize {
+    pub fn as_usize(self) -> usize {
         // At most 2^24, which every target we build for can hold.
         self.0 as usize
-    }
-
-    /// Never: a chunk holds at least 64 KiB.
-    pub fn is_empty(self) -> bool {
-        false
     }
 }
 

@@ -30,7 +30,7 @@ pub fn seal_stream(
 ) -> Result<u64, Error> {
     let sealer = Sealer::new(record_key, context, options, entropy)?;
     sealed.write_all(sealer.prelude())?;
-    let mut chunks = Chunks::new(content, options.chunk_size.len());
+    let mut chunks = Chunks::new(content, options.chunk_size.as_usize());
     let (mut here, mut ahead) = (chunks.buffer(), chunks.buffer());
     let mut written = sealer.prelude().len() as u64;
     chunks.prime(&mut here)?;
@@ -62,7 +62,7 @@ pub fn seal_stream_threaded(
     let sealer = Sealer::new(record_key, context, options, entropy)?;
     sealed.write_all(sealer.prelude())?;
     let written = pipeline(
-        Chunks::new(content, options.chunk_size.len()),
+        Chunks::new(content, options.chunk_size.as_usize()),
         |place, buffer| seal_one(&sealer, place, buffer).map(|chunk| chunk.len()),
         |chunk| Ok(sealed.write_all(chunk)?),
     )?;
@@ -84,9 +84,9 @@ pub fn open_stream(
     mut content: impl Write,
 ) -> Result<u64, Error> {
     let opener = read_prelude(record_key, context, &mut sealed)?;
-    let mut chunks = Chunks::new(sealed, opener.chunk_size().len() + TAG_LEN);
+    let mut chunks = Chunks::new(sealed, opener.chunk_size().as_usize() + TAG_LEN);
     let (mut here, mut ahead) = (chunks.buffer(), chunks.buffer());
-    let mut plain = vec![0; opener.chunk_size().len()];
+    let mut plain = vec![0; opener.chunk_size().as_usize()];
     let mut written = 0;
     chunks.prime(&mut here)?;
     loop {
@@ -113,7 +113,7 @@ pub fn open_stream_threaded(
     mut content: impl Write,
 ) -> Result<u64, Error> {
     let opener = read_prelude(record_key, context, &mut sealed)?;
-    let chunks = Chunks::new(sealed, opener.chunk_size().len() + TAG_LEN);
+    let chunks = Chunks::new(sealed, opener.chunk_size().as_usize() + TAG_LEN);
     let mut plain = chunks.buffer().bytes;
     pipeline(
         chunks,
@@ -144,8 +144,8 @@ pub fn open_range(
     let opener = read_prelude(record_key, context, &mut sealed)?;
     let layout = opener.layout(sealed_length)?;
     let wanted = layout.chunks_of(range.clone()).ok_or(Error::Range)?;
-    let mut cipher = vec![0; opener.chunk_size().len() + TAG_LEN];
-    let mut plain = vec![0; opener.chunk_size().len()];
+    let mut cipher = vec![0; opener.chunk_size().as_usize() + TAG_LEN];
+    let mut plain = vec![0; opener.chunk_size().as_usize()];
     for index in wanted {
         let place = layout.chunk(index).ok_or(Error::Range)?;
         let length = usize::try_from(place.content_length).map_err(|_| Error::Range)?;
