@@ -47,6 +47,12 @@ impl Ed25519Signer {
         self.sign_raw(&[label.as_bytes(), message].concat())
     }
 
+    /// Signs a checkpoint note's text as it is: C2SP's `signed-note` fixes what is signed and knows no
+    /// labels. A note begins with its origin line, which never reads as one of ours.
+    pub fn sign_note(&self, text: &[u8]) -> [u8; 64] {
+        self.sign_raw(text)
+    }
+
     pub(crate) fn sign_raw(&self, bytes: &[u8]) -> [u8; 64] {
         let mut out = [0; 64];
         out.copy_from_slice(self.0.sign(bytes).as_ref());
