@@ -181,3 +181,21 @@ pub(crate) fn from_io(what: &str, error: &std::io::Error) -> Error {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_full_and_a_read_only_disk_are_told_from_other_failures() {
+        // Linux: ENOSPC, EDQUOT, EROFS, EACCES, EIO.
+        let sorted = |code| from_io("x", &io::Error::from_raw_os_error(code));
+        assert!(matches!(sorted(28), Error::DiskFull { .. }));
+        assert!(matches!(sorted(122), Error::DiskFull { .. }));
+        assert!(matches!(sorted(30), Error::ReadOnly { .. }));
+        assert!(matches!(sorted(13), Error::ReadOnly { .. }));
+        assert!(matches!(sorted(5), Error::Unavailable { .. }));
+    }
+}

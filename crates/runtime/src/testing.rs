@@ -156,13 +156,21 @@ impl Postgres {
     ///
     /// # Panics
     /// When the cluster does not make one.
-    #[expect(clippy::expect_used, reason = "a test ends here, with the reason")]
     pub async fn fresh_database(&self) -> String {
+        self.fresh_database_with("").await
+    }
+
+    /// As [`Postgres::fresh_database`], made with these options of `CREATE DATABASE`.
+    ///
+    /// # Panics
+    /// When the cluster does not make one.
+    #[expect(clippy::expect_used, reason = "a test ends here, with the reason")]
+    pub async fn fresh_database_with(&self, options: &str) -> String {
         let name = format!("t{}", hex::encode(SystemEntropy.array::<8>()));
         let mut connection = sqlx::PgConnection::connect(&self.url("postgres"))
             .await
             .expect("the cluster answers");
-        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
+        sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name} {options}")))
             .execute(&mut connection)
             .await
             .expect("a fresh database");

@@ -81,13 +81,35 @@ impl Harness {
         }
     }
 
-    async fn objects(&self) -> Vec<ObjectName> {
-        let mut objects = Vec::new();
-        for first in 0..=u8::MAX {
-            objects.extend(self.store.objects(first).await.expect("listed"));
-        }
-        objects
+    /// The objects whose bytes lie there, whatever the store says.
+    fn objects(&self) -> Vec<ObjectName> {
+        let names = match &self.bytes_at {
+            BytesAt::Folder(folder) => files_below(folder, ""),
+            BytesAt::Memory(disk) => disk.files(),
+        };
+        names.iter().filter_map(|name| name.parse().ok()).collect()
     }
+}
+
+fn files_below(folder: &Path, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        if entry.path().is_dir() {
+            names.extend(files_below(&entry.path(), &format!("{name}/")));
+        } else {
+            names.push(name);
+        }
+    }
+    names
+}
+
+async fn listed(store: &BlobStore) -> BTreeSet<ObjectName> {
+    let mut objects = BTreeSet::new();
+    for first in 0..=u8::MAX {
+        objects.extend(store.objects(first).await.expect("listed"));
+    }
+    objects
 }
 
 fn sha256(bytes: &[u8]) -> Digest {
@@ -180,7 +202,7 @@ async fn small_blobs_come_back_from_one_object_and_so_do_their_ranges() {
     for_each_store(async |mut h| {
         let blobs = h.blobs(&[1_000, 0, 1, 300_000]);
         let locations = h.store.put_pack(blobs.clone()).await.expect("stored");
-        assert_eq!(h.objects().await.len(), 1);
+        assert_eq!(h.objects().len(), 1);
         for ((digest, bytes), location) in blobs.iter().zip(&locations) {
             assert_eq!(
                 (location.digest, location.length),
@@ -203,7 +225,7 @@ async fn small_blobs_come_back_from_one_object_and_so_do_their_ranges() {
         // The same blobs again are the same object.
         let again = h.store.put_pack(blobs).await.expect("stored");
         assert_eq!(again, locations);
-        assert_eq!(h.objects().await.len(), 1);
+        assert_eq!(h.objects().len(), 1);
         assert_eq!(
             h.store.put_pack(Vec::new()).await.expect("nothing to do"),
             []
@@ -229,7 +251,7 @@ async fn bytes_that_are_not_what_their_digest_names_are_refused() {
         let large = h.store.put_large(upload, blobs[1].0, &b"another"[..]).await;
         assert!(matches!(large, Err(Error::WrongDigest { .. })));
         h.store.abort(upload).await.expect("aborted");
-        assert_eq!(h.objects().await, []);
+        assert_eq!(h.objects(), []);
     })
     .await;
 }
@@ -264,7 +286,7 @@ async fn a_large_blob_streams_in_and_out_and_ranges_cross_its_parts() {
         let verified = h.store.verify(location.object()).await.expect("read");
         assert_eq!((verified.whole, verified.damaged), (vec![location], vec![]));
         h.store.delete(location.object()).await.expect("deleted");
-        assert_eq!(h.objects().await, []);
+        assert_eq!(h.objects(), []);
         assert!(!h.store.exists(&location).await.expect("looked up"));
     })
     .await;
@@ -352,7 +374,7 @@ async fn what_exceeds_a_limit_is_refused_before_anything_is_stored() {
             h.store.get(&huge).await,
             Err(Error::TooLarge { .. })
         ));
-        assert_eq!(h.objects().await, []);
+        assert_eq!(h.objects(), []);
     })
     .await;
 }
@@ -490,6 +512,58 @@ async fn every_damaged_byte_of_a_large_blob_is_found() {
 }
 
 #[tokio::test]
+async fn a_replica_takes_whole_objects_and_refuses_altered_ones() {
+    for_each_store(async |mut h| {
+        let replica = BlobStore::on_disk(Arc::new(FaultyDisk::new(9)))
+            .await
+            .expect("opens");
+        let small = h.blobs(&[30, 0, 12]);
+        let mut expected = h.store.put_pack(small).await.expect("stored");
+        let (digest, bytes) = h.blob(PART_BYTES + 7);
+        let upload = UploadId::random(&mut h.entropy);
+        let large = h
+            .store
+            .put_large(upload, digest, &bytes[..])
+            .await
+            .expect("stored");
+        let objects = listed(&h.store).await;
+        assert_eq!(objects, h.objects().into_iter().collect());
+        assert_eq!(objects.len(), 4);
+
+        let list = h.store.object(large.object()).await.expect("read");
+        let early = replica.put_object(large.object(), list).await;
+        assert!(early.expect_err("its parts come first").is_not_found());
+        let mut arrived = Vec::new();
+        // Large blobs sort between packs and parts.
+        let parts_first = objects
+            .iter()
+            .rev()
+            .filter(|o| !matches!(o, ObjectName::Large(_)));
+        for &object in parts_first.chain([&large.object()]) {
+            let bytes = h.store.object(object).await.expect("read");
+            let mut altered = bytes.to_vec();
+            let middle = altered.len() / 2;
+            altered[middle] ^= 1;
+            let longer = [&bytes[..], b"x"].concat();
+            for wrong in [altered, longer, bytes[..bytes.len() - 1].to_vec()] {
+                let refused = replica.put_object(object, wrong.into()).await;
+                let refused = refused.expect_err("not the object");
+                assert!(
+                    refused.is_not_found() || matches!(refused, Error::Corrupt { .. }),
+                    "{refused:?}"
+                );
+            }
+            arrived.extend(replica.put_object(object, bytes).await.expect("whole"));
+        }
+        expected.push(large);
+        assert_eq!(arrived, expected);
+        assert_eq!(listed(&replica).await, objects);
+        assert_eq!(replica.get(&large).await.expect("read"), bytes);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_damaged_object_goes_to_quarantine_and_is_restored_under_its_name() {
     for_each_store(async |mut h| {
         let blobs = h.blobs(&[50]);
@@ -499,7 +573,7 @@ async fn a_damaged_object_goes_to_quarantine_and_is_restored_under_its_name() {
             .quarantine(locations[0].object())
             .await
             .expect("moved");
-        assert_eq!(h.objects().await, []);
+        assert_eq!(h.objects(), []);
         assert!(
             h.store
                 .get(&locations[0])
@@ -540,7 +614,7 @@ async fn erasing_one_blob_of_a_pack_leaves_the_others_and_no_byte_of_it() {
                 .expect_err("erased")
                 .is_not_found()
         );
-        assert_eq!(h.objects().await, [kept[0].object()]);
+        assert_eq!(h.objects(), [kept[0].object()]);
         let none = h
             .store
             .repack(kept_pack(&kept), |_| false)

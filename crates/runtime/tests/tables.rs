@@ -603,3 +603,20 @@ async fn a_stopped_postgresql_is_unavailable_and_says_so() {
     assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
     assert_eq!(error.class(), Class::Failure);
 }
+
+#[tokio::test]
+async fn a_postgresql_database_that_sorts_by_language_is_refused_with_the_remedy() {
+    let cluster = tokio::task::spawn_blocking(Postgres::shared)
+        .await
+        .expect("starts");
+    let url = cluster
+        .fresh_database_with("TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de-DE'")
+        .await;
+    let refused = Database::open_with(&url, SCHEMA)
+        .await
+        .expect_err("refused");
+    assert!(
+        matches!(&refused, Error::Configuration(text) if text.contains("LC_COLLATE 'C'")),
+        "{refused:?}"
+    );
+}

@@ -65,6 +65,11 @@ impl Index {
         self.upload
     }
 
+    /// The digests of the parts, in order.
+    pub(super) fn order(&self) -> impl Iterator<Item = Digest> {
+        self.parts.iter().map(|part| part.digest)
+    }
+
     /// The blob's length in bytes.
     pub(super) fn length(&self) -> u64 {
         self.parts.iter().map(|part| u64::from(part.length)).sum()

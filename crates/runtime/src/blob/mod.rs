@@ -8,6 +8,7 @@
 //!
 //!  get, read, stream (location)     every byte checked by SHA-256 before it is given out
 //!  objects, verify, quarantine      the scrubber's and fsck's view: objects, not blobs
+//!  object, put_object               the replica's: whole objects, checked where they arrive
 //! ```
 //!
 //! A large blob is never copied together: its parts stay objects of their own and a small list
@@ -35,7 +36,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use self::driver::{Driver, blocking};
 use self::large::Parts;
 pub use self::large::{PART_BYTES, PART_MAX, PARTS_MAX};
-pub use self::name::{ObjectName, UploadId};
+pub use self::name::{NotAnObject, ObjectName, UploadId};
 pub use self::pack::{PACK_BLOBS_MAX, PACK_BYTES_MAX, SMALL_MAX};
 pub use self::s3::S3Config;
 use crate::disk::{Disk, SystemDisk};
@@ -87,6 +88,9 @@ pub struct Verified {
 
 /// Most bytes that one [`BlobStore::get`] or [`BlobStore::read`] returns.
 pub const GET_MAX: u64 = 64 << 20;
+
+/// Most bytes of one stored object: a full pack with its index.
+pub const OBJECT_MAX: u64 = (pack::PREFIX + pack::INDEX_MAX + PACK_BYTES_MAX) as u64;
 
 /// Blobs on a local disk or in an S3 bucket. Clones share it.
 #[derive(Debug, Clone)]
@@ -413,7 +417,7 @@ impl BlobStore {
                     return Err(corrupt(object, "it goes on after its last blob"));
                 }
                 for location in locations {
-                    self.sort(location, self.get(&location).await.map(drop), &mut verified)?;
+                    sort(location, self.get(&location).await.map(drop), &mut verified)?;
                 }
             }
             ObjectName::Large(digest) => {
@@ -445,7 +449,7 @@ impl BlobStore {
                 if read.is_ok() && whole.finish().0 != digest {
                     read = Err(corrupt(object, "its parts are not the blob"));
                 }
-                self.sort(location, read, &mut verified)?;
+                sort(location, read, &mut verified)?;
             }
             ObjectName::Part(upload, digest) => {
                 let length = self.driver.length(object.place()).await?;
@@ -455,15 +459,54 @@ impl BlobStore {
         Ok(verified)
     }
 
-    fn sort(&self, location: Location, read: Result<()>, into: &mut Verified) -> Result<()> {
-        match read {
-            Ok(()) => into.whole.push(location),
-            Err(Error::Corrupt { .. } | Error::NotFound { .. }) => {
-                into.damaged.push(location.digest);
-            }
-            Err(error) => return Err(error),
+    /// The bytes of one object, for a replica. They are not checked here, because the replica's
+    /// [`BlobStore::put_object`] checks them all.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Corrupt`] when it is longer than any object; failures of the
+    /// disk or service.
+    pub async fn object(&self, object: ObjectName) -> Result<Bytes> {
+        let length = self.driver.length(object.place()).await?;
+        if length > OBJECT_MAX {
+            return Err(corrupt(object, "it is longer than any object"));
         }
-        Ok(())
+        self.driver.read(object.place(), 0..length).await
+    }
+
+    /// Stores an object that another store gave, after checking every byte of it, and says which
+    /// blobs are here now. The parts of a large blob come before the blob.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it is not the object that its name says; [`Error::NotFound`] when a
+    /// part is not here yet; failures of the disk or service.
+    pub async fn put_object(&self, object: ObjectName, bytes: Bytes) -> Result<Vec<Location>> {
+        match object {
+            ObjectName::Pack(pack) => {
+                let content = bytes.clone();
+                let checked = self.work(move || pack::check(pack, &content)).await?;
+                let locations = checked.map_err(|detail| corrupt(object, &detail))?;
+                self.driver.put(object.place(), vec![bytes]).await?;
+                Ok(locations)
+            }
+            ObjectName::Large(digest) => {
+                let index = large::Index::from_bytes(&bytes);
+                let index = index.map_err(|detail| corrupt(object, &detail))?;
+                let order: Vec<Digest> = index.order().collect();
+                let completed = self.complete(index.upload(), digest, &order).await;
+                Ok(vec![completed.map_err(|error| match error {
+                    Error::WrongDigest { .. } => corrupt(object, "its parts are not the blob"),
+                    other => other,
+                })?])
+            }
+            ObjectName::Part(upload, digest) => {
+                let stored = self.put_part(upload, digest, bytes).await;
+                stored.map_err(|error| match error {
+                    Error::WrongDigest { .. } => corrupt(object, "it has another digest"),
+                    other => other,
+                })?;
+                Ok(Vec::new())
+            }
+        }
     }
 
     /// Moves a damaged object out of the way, to `quarantine/`, so that it can be restored under
@@ -611,6 +654,16 @@ impl BlobStore {
             Driver::Local(_) | Driver::S3(_) => blocking(work).await,
         }
     }
+}
+
+/// Counts a blob that was read as whole or damaged; a store that fails ends the count.
+fn sort(location: Location, read: Result<()>, into: &mut Verified) -> Result<()> {
+    match read {
+        Ok(()) => into.whole.push(location),
+        Err(Error::Corrupt { .. } | Error::NotFound { .. }) => into.damaged.push(location.digest),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 fn corrupt(object: ObjectName, detail: &str) -> Error {

@@ -1,7 +1,7 @@
 //! The names of stored objects: made from digests and ids only, and read back strictly.
 
 use core::fmt;
-use core::str::FromStr as _;
+use core::str::FromStr;
 
 use minicbor::{Decode, Encode};
 use salus_proto::{Digest, Entropy};
@@ -78,6 +78,20 @@ impl ObjectName {
     }
 }
 
+/// Text that names no object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an object is named packs/AB/PACK, large/AB/DIGEST or parts/AB/UPLOAD-DIGEST")]
+pub struct NotAnObject;
+
+impl FromStr for ObjectName {
+    type Err = NotAnObject;
+
+    fn from_str(text: &str) -> Result<Self, NotAnObject> {
+        let (folder, leaf) = text.rsplit_once('/').ok_or(NotAnObject)?;
+        Self::parse(folder, leaf).ok_or(NotAnObject)
+    }
+}
+
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (folder, leaf) = self.place();
@@ -104,9 +118,19 @@ mod tests {
         for name in names {
             let (folder, leaf) = name.place();
             assert_eq!(ObjectName::parse(&folder, &leaf), Some(name));
+            assert_eq!(name.to_string().parse(), Ok(name));
             assert_eq!(ObjectName::parse(&folder, &leaf.to_uppercase()), None);
             assert_eq!(ObjectName::parse("packs/00", &leaf), None);
             assert_eq!(ObjectName::parse(&folder, &format!("../{leaf}")), None);
+        }
+        for foreign in [
+            "",
+            "packs",
+            "packs/../../etc/passwd",
+            "incoming/0",
+            "packs/ab/ab",
+        ] {
+            assert_eq!(foreign.parse::<ObjectName>(), Err(NotAnObject));
         }
         assert_eq!(
             names[2].to_string(),

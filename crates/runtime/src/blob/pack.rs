@@ -129,6 +129,28 @@ pub(super) fn read_header(id: Digest, header: &[u8]) -> Result<Vec<Location>, St
     Ok(locations(id, header.len(), &entries))
 }
 
+/// What this whole pack holds, after checking every byte of it.
+pub(super) fn check(id: Digest, bytes: &[u8]) -> Result<Vec<Location>, String> {
+    let prefix = bytes.get(..PREFIX).ok_or("it is cut short")?;
+    let header = bytes.get(..PREFIX + index_length(prefix)?);
+    let header = header.ok_or("it is cut short")?;
+    let locations = read_header(id, header)?;
+    let mut rest = bytes.get(header.len()..).unwrap_or_default();
+    for location in &locations {
+        let length = usize::try_from(location.length).unwrap_or(usize::MAX);
+        let (blob, others) = rest.split_at_checked(length).ok_or("it is cut short")?;
+        if sha256(blob) != location.digest {
+            return Err(format!("blob {} has another digest", location.digest));
+        }
+        rest = others;
+    }
+    if rest.is_empty() {
+        Ok(locations)
+    } else {
+        Err("it goes on after its last blob".into())
+    }
+}
+
 fn locations(pack: Digest, header_length: usize, entries: &[Entry]) -> Vec<Location> {
     let mut offset = header_length as u64;
     entries

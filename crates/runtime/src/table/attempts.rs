@@ -68,7 +68,7 @@ impl<'d> Attempts<'d> {
             }
             self.made += 1;
             match self.database.begin_write().await {
-                Ok(engine) => return Ok(Transaction::new(engine)),
+                Ok(transaction) => return Ok(transaction),
                 Err(error) => match failure::sort(self.name, error) {
                     Failed::Conflict => {}
                     Failed::Error(error) => return Err(error),

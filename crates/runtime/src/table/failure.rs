@@ -142,3 +142,42 @@ fn sort_sqlite(what: String, error: &dyn DatabaseError) -> Failed {
         },
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params;
+    use crate::table::{Database, Migration, Pools};
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_as_such_and_the_database_goes_on_when_there_is_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("salus.db").display());
+        let schema = Migration {
+            version: 1,
+            name: "0001_big",
+            sql: "CREATE TABLE big (id BIGINT PRIMARY KEY, content BYTEA NOT NULL)",
+        };
+        let db = Database::open_with(&url, &[schema]).await.expect("opens");
+        let Pools::Sqlite { writer, .. } = &*db.pools else {
+            panic!("it is a SQLite file");
+        };
+        // SQLite's own limit gives the same code, SQLITE_FULL, as a disk does.
+        let limit = async |pages: &'static str| {
+            sqlx::raw_sql(pages).execute(writer).await.expect("limited");
+        };
+        limit("PRAGMA max_page_count = 40").await;
+        let write = async |id: i64| -> crate::Result<u64> {
+            crate::transact!(db, "write", |tx| {
+                let sql = "INSERT INTO big (id, content) VALUES ($1, $2)";
+                tx.execute(sql, &params![id, vec![7; 100_000]]).await
+            })
+        };
+        assert_eq!(write(1).await.expect("there is room"), 1);
+        let full = write(2).await.expect_err("there is no more room");
+        assert!(matches!(full, Error::DiskFull { .. }), "{full:?}");
+        limit("PRAGMA max_page_count = 4000").await;
+        assert_eq!(write(2).await.expect("there is room again"), 1);
+        db.verify().await.expect("sound");
+    }
+}

@@ -107,7 +107,7 @@ macro_rules! migrations {
 }
 
 /// Every migration of Salus, in order.
-pub const MIGRATIONS: &[Migration] = migrations![1 "0001_blobs"];
+pub const MIGRATIONS: &[Migration] = migrations![1 "0001_blobs", 2 "0002_server", 3 "0003_vault"];
 
 /// The tables. Clones share their connections.
 #[derive(Clone)]
@@ -170,14 +170,12 @@ impl Database {
     /// Failures of the engine.
     pub async fn read(&self) -> Result<Transaction> {
         let begun = match &*self.pools {
-            Pools::Sqlite { readers, .. } => readers.begin().await.map(Engine::Sqlite),
+            Pools::Sqlite { readers, .. } => begin_sqlite(readers, "BEGIN").await,
             Pools::Postgres(pool) => {
-                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-                pool.begin_with(begin).await.map(Engine::Postgres)
+                begin_postgres(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
             }
         };
-        let engine = begun.map_err(|error| final_error("read", error))?;
-        Ok(Transaction::new(engine))
+        begun.map_err(|error| final_error("read", error))
     }
 
     /// Reads the whole SQLite file for damage in its structure; on PostgreSQL, which keeps
@@ -257,14 +255,12 @@ impl Database {
     async fn migrate(&self, migrations: &[Migration]) -> Result<()> {
         let begun = match &*self.pools {
             Pools::Sqlite { .. } => self.begin_write().await,
+            // Each statement has to see what the process that went before has committed.
             Pools::Postgres(pool) => {
-                // Each statement has to see what the process that went before has committed.
-                let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
-                pool.begin_with(begin).await.map(Engine::Postgres)
+                begin_postgres(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await
             }
         };
-        let begun = begun.map_err(|error| final_error("migrate", error))?;
-        let mut tx = Transaction::new(begun);
+        let mut tx = begun.map_err(|error| final_error("migrate", error))?;
         match migrate(&mut tx, migrations).await {
             Ok(()) => tx
                 .commit()
@@ -277,21 +273,23 @@ impl Database {
         }
     }
 
-    async fn begin_write(&self) -> Result<Engine, sqlx::Error> {
+    async fn begin_write(&self) -> Result<Transaction, sqlx::Error> {
         match &*self.pools {
-            Pools::Sqlite { writer, .. } => {
-                // Takes the write lock at once: a later upgrade could only fail.
-                writer
-                    .begin_with("BEGIN IMMEDIATE")
-                    .await
-                    .map(Engine::Sqlite)
-            }
+            // Takes the write lock at once: a later upgrade could only fail.
+            Pools::Sqlite { writer, .. } => begin_sqlite(writer, "BEGIN IMMEDIATE").await,
             Pools::Postgres(pool) => {
-                let begin = "BEGIN ISOLATION LEVEL SERIALIZABLE";
-                pool.begin_with(begin).await.map(Engine::Postgres)
+                begin_postgres(pool, "BEGIN ISOLATION LEVEL SERIALIZABLE").await
             }
         }
     }
+}
+
+async fn begin_sqlite(pool: &SqlitePool, begin: &'static str) -> Result<Transaction, sqlx::Error> {
+    Transaction::begin(Engine::Sqlite(pool.acquire().await?), begin).await
+}
+
+async fn begin_postgres(pool: &PgPool, begin: &'static str) -> Result<Transaction, sqlx::Error> {
+    Transaction::begin(Engine::Postgres(pool.acquire().await?), begin).await
 }
 
 impl fmt::Debug for Database {
@@ -328,11 +326,13 @@ async fn open_sqlite(path: &str) -> Result<Pools> {
     let connected = async {
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            .test_before_acquire(false)
             .acquire_timeout(PATIENCE)
             .connect_with(options.clone())
             .await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
+            .test_before_acquire(false)
             .acquire_timeout(PATIENCE)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;

@@ -4,10 +4,12 @@ use core::fmt;
 use std::sync::Arc;
 
 use futures_util::TryStreamExt as _;
+use sqlx::pool::PoolConnection;
 use sqlx::{
     AssertSqlSafe, Column as _, Encode, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, Type,
     TypeInfo as _, ValueRef as _,
 };
+use tokio::runtime::Handle;
 
 use super::failure::{self, Failed};
 use super::value::{FromRow, Kind, Row, Value};
@@ -29,13 +31,18 @@ pub const BATCH_COLUMNS_MAX: usize = 100;
 /// SQL is a literal with `$1`, `$2`, … for values. Once a statement has failed, the transaction is
 /// lost on both engines (as PostgreSQL has it): every later statement fails and nothing is kept.
 pub struct Transaction {
-    engine: Engine,
+    /// Absent once the transaction has ended.
+    engine: Option<Engine>,
     pub(super) state: State,
 }
 
+/// The connection that the transaction is on.
+///
+/// `BEGIN` and the rest are statements of ours, not `sqlx::Transaction`: SQLite ends a transaction
+/// by itself when the disk is full, which that type takes for one that is still open.
 pub(super) enum Engine {
-    Sqlite(sqlx::Transaction<'static, Sqlite>),
-    Postgres(sqlx::Transaction<'static, Postgres>),
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +56,12 @@ pub(super) enum State {
 macro_rules! on_engine {
     ($engine:expr, |$connection:ident| $body:expr) => {
         match $engine {
-            Engine::Sqlite(transaction) => {
-                let $connection = &mut **transaction;
+            Engine::Sqlite(connection) => {
+                let $connection = &mut **connection;
                 $body
             }
-            Engine::Postgres(transaction) => {
-                let $connection = &mut **transaction;
+            Engine::Postgres(connection) => {
+                let $connection = &mut **connection;
                 $body
             }
         }
@@ -62,11 +69,17 @@ macro_rules! on_engine {
 }
 
 impl Transaction {
-    pub(super) fn new(engine: Engine) -> Self {
-        Self {
-            engine,
+    /// Begins with the statement `begin` of this engine.
+    pub(super) async fn begin(engine: Engine, begin: &'static str) -> Result<Self, sqlx::Error> {
+        // Made first, so that a caller that goes away meanwhile leaves nothing open.
+        let mut transaction = Self {
+            engine: Some(engine),
             state: State::Sound,
+        };
+        if let Some(engine) = &mut transaction.engine {
+            engine.run(begin).await?;
         }
+        Ok(transaction)
     }
 
     /// Runs a statement and returns the number of rows it changed.
@@ -137,7 +150,8 @@ impl Transaction {
     ) -> Result<()> {
         self.check(sql, values)?;
         let mut columns: Option<Arc<[String]>> = None;
-        let fetched: Result<Result<()>, sqlx::Error> = on_engine!(&mut self.engine, |connection| {
+        let engine = self.engine.as_mut().ok_or_else(ended)?;
+        let fetched: Result<Result<()>, sqlx::Error> = on_engine!(engine, |connection| {
             let mut answer = bind(sql.into_sql_str(), values).fetch(connection);
             loop {
                 match answer.try_next().await {
@@ -202,7 +216,8 @@ impl Transaction {
 
     async fn execute_text(&mut self, sql: SqlStr, values: &[Value]) -> Result<u64> {
         self.check(sql.as_str(), values)?;
-        let executed = on_engine!(&mut self.engine, |connection| {
+        let engine = self.engine.as_mut().ok_or_else(ended)?;
+        let executed = on_engine!(engine, |connection| {
             bind(sql.clone(), values)
                 .execute(connection)
                 .await
@@ -213,32 +228,30 @@ impl Transaction {
 
     /// Runs a script of several statements without values: migrations.
     pub(super) async fn script(&mut self, name: &str, sql: &'static str) -> Result<()> {
-        let executed = on_engine!(&mut self.engine, |connection| {
-            sqlx::raw_sql(sql).execute(connection).await.map(drop)
-        });
+        let engine = self.engine.as_mut().ok_or_else(ended)?;
+        let executed = engine.run(sql).await;
         executed.map_err(|error| self.fail(name, error))
     }
 
     /// Whether the engine is shared with other machines, whose migrations must take turns.
     pub(super) fn is_postgres(&self) -> bool {
-        matches!(self.engine, Engine::Postgres(_))
+        matches!(self.engine, Some(Engine::Postgres(_)))
     }
 
-    pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
-        match self.engine {
-            Engine::Sqlite(transaction) => transaction.commit().await,
-            Engine::Postgres(transaction) => transaction.commit().await,
-        }
-    }
-
-    /// Gives everything up. Cannot usefully fail: a broken connection is rolled back by its loss.
-    pub(super) async fn rollback(self) {
-        let rolled_back = match self.engine {
-            Engine::Sqlite(transaction) => transaction.rollback().await,
-            Engine::Postgres(transaction) => transaction.rollback().await,
+    pub(super) async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let Some(engine) = &mut self.engine else {
+            return Ok(());
         };
-        if let Err(error) = rolled_back {
-            tracing::debug!(%error, "rollback");
+        // On failure, and when the caller goes away, dropping it rolls back.
+        engine.run("COMMIT").await?;
+        self.engine = None;
+        Ok(())
+    }
+
+    /// Gives everything up, and waits until it is.
+    pub(super) async fn rollback(mut self) {
+        if let Some(engine) = self.engine.take() {
+            engine.rollback().await;
         }
     }
 
@@ -274,6 +287,42 @@ impl Transaction {
                 }
             }
         }
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and the connections with it.
+        if let (Some(engine), Ok(runtime)) = (self.engine.take(), Handle::try_current()) {
+            runtime.spawn(engine.rollback());
+        }
+    }
+}
+
+impl Engine {
+    async fn run(&mut self, sql: &'static str) -> Result<(), sqlx::Error> {
+        on_engine!(self, |connection| sqlx::raw_sql(sql)
+            .execute(connection)
+            .await
+            .map(drop))
+    }
+
+    /// Leaves the connection without a transaction, or closes it.
+    async fn rollback(mut self) {
+        if let Err(error) = self.run("ROLLBACK").await {
+            tracing::debug!(%error, "closing a connection that did not roll back");
+            match &mut self {
+                Self::Sqlite(connection) => connection.close_on_drop(),
+                Self::Postgres(connection) => connection.close_on_drop(),
+            }
+        }
+    }
+}
+
+fn ended() -> Error {
+    Error::Bug {
+        what: "transaction".into(),
+        detail: "it has ended".into(),
     }
 }
 
