@@ -482,7 +482,7 @@ impl Context<'_> {
         let (entry, authored) = checks.add("entry", self.logged(&claim.entry))?;
         let who = authored.command.principal;
         let keys = checks.add("signer", self.keys(who, &claim.signer, claim.entry.index))?;
-        checks.add("command", signed_by(&authored, &keys))?;
+        let keys = checks.add("command", signed_by(&authored, keys))?;
         let manifest = checks.add("manifest", manifest(claim, &entry, &authored, &keys))?;
         let anchor = checks.add("anchor", anchor(claim, &manifest))?;
         Some(Proven::Record {
@@ -497,7 +497,7 @@ impl Context<'_> {
         if let Some(signer) = &claim.signer {
             let who = authored.command.principal;
             let keys = checks.add("signer", self.keys(who, signer, claim.entry.index))?;
-            checks.add("command", signed_by(&authored, &keys))?;
+            checks.add("command", signed_by(&authored, keys))?;
         } else {
             let words =
                 "the author's key is not in the bundle; that the command was signed stands \
@@ -569,20 +569,24 @@ impl Context<'_> {
         Ok(((entry, Authored { command, signed }), words))
     }
 
-    /// Finds a principal's keys where the bundle says they are; `before` is the entry that they
-    /// are to have signed.
-    fn keys(&self, who: PrincipalId, proof: &KeyProof, before: u64) -> Checked<PublicKeys> {
+    /// Finds the keys that a principal has or had, where the bundle says they are; `before` is the
+    /// entry that they are to have signed.
+    fn keys(&self, who: PrincipalId, proof: &KeyProof, before: u64) -> Checked<Vec<PublicKeys>> {
         match proof {
             KeyProof::Listed => {
                 let founders = self.genesis.founders.iter().map(|f| (f.principal, &f.keys));
-                // The newest list first: a member may have replaced its keys.
+                // A member may have replaced its keys from one list to the next.
                 let members = self.lists.iter().rev().flat_map(MemberList::members);
-                let keys = founders
+                let keys: Vec<_> = founders
                     .chain(members.map(|member| (member.principal(), &member.keys)))
-                    .find(|(principal, _)| *principal == who)
-                    .ok_or(Error::Claim("no list in the bundle names the signer"))?;
+                    .filter(|(principal, _)| *principal == who)
+                    .map(|(_, keys)| keys.clone())
+                    .collect();
+                if keys.is_empty() {
+                    return Err(Error::Claim("no list in the bundle names the signer"));
+                }
                 Ok((
-                    keys.1.clone(),
+                    keys,
                     format!("the founders or members list the keys of {who}"),
                 ))
             }
@@ -602,7 +606,7 @@ impl Context<'_> {
                     ));
                 }
                 Ok((
-                    keys,
+                    vec![keys],
                     format!("entry {} of the log gives the keys of {who}", entry.index),
                 ))
             }
@@ -612,7 +616,7 @@ impl Context<'_> {
                     return Err(Error::Claim("the state holds other keys of the signer"));
                 }
                 let keys = from_bytes(keys, SMALL_LIMIT, "public keys")?;
-                Ok((keys, format!("the state holds the keys of {who}")))
+                Ok((vec![keys], format!("the state holds the keys of {who}")))
             }
         }
     }
@@ -637,12 +641,18 @@ pub fn check_sealed(anchor: &RecordAnchor, sealed: &[u8]) -> Result<(), Error> {
     }
 }
 
-fn signed_by(authored: &Authored, keys: &PublicKeys) -> Checked<()> {
+/// Finds the keys with which a command was signed.
+fn signed_by(authored: &Authored, keys: Vec<PublicKeys>) -> Checked<PublicKeys> {
     let Authored { command, signed } = authored;
-    Ed25519Verifier::parse(&keys.ed25519)
-        .and_then(|key| key.verify(label::COMMAND, &signed.command, &signed.signature))
-        .map_err(|_| Error::Claim("the command is not signed with the key of its author"))?;
-    Ok(((), format!("{} signed the command", command.principal)))
+    let verifies = |keys: &PublicKeys| {
+        Ed25519Verifier::parse(&keys.ed25519)
+            .and_then(|key| key.verify(label::COMMAND, &signed.command, &signed.signature))
+            .is_ok()
+    };
+    let keys = keys.into_iter().find(verifies).ok_or(Error::Claim(
+        "the command is not signed with the key of its author",
+    ))?;
+    Ok((keys, format!("{} signed the command", command.principal)))
 }
 
 fn manifest(

@@ -185,8 +185,12 @@ def member(seed):
     }
 
 
-def member_list(version, seeds):
-    return cbor({0: version, 1: [member(seed) for seed in seeds]})
+def member_list(version, seeds, replaced=None):
+    """`replaced`: seeds of the new keys of members, by their old seed."""
+    members = [member(seed) for seed in seeds]
+    for old, new in (replaced or {}).items():
+        members[seeds.index(old)][3] = Keys(new).public
+    return cbor({0: version, 1: members})
 
 
 def key_id(name, kind, key):
@@ -388,7 +392,7 @@ def bundle_vectors():
     alias, batch = b"\x33" * 16, b"\x44" * 16
     author = Keys(5)
     founders = member_list(0, [1, 2, 3])
-    successors = member_list(1, [1, 2, 3, 4])
+    successors = member_list(1, [1, 2, 3, 4], {3: 8})
     genesis = cbor({
         0: 1, 1: consortium, 2: "vectors", 3: 1795000000000,
         4: [member(seed) for seed in (1, 2, 3)],
@@ -411,13 +415,15 @@ def bundle_vectors():
     anchor_batch = [8, {0: batch, 1: alias, 2: sha256(manifest), 3: mth(anchors), 4: 5}]
     filler = [6, {0: b"\x22" * 16}]
     entries = [entry(0, 1, author, staff, register)]
-    entries += [entry(n, 2, Keys(6), b"\x66" * 16, filler, (1, [7])) for n in range(1, 5)]
+    entries += [entry(n, 2, Keys(6), b"\x66" * 16, filler, (1, [7])) for n in range(1, 4)]
+    entries += [entry(4, 2, Keys(3), bytes([3]) * 16, filler)]
     entries += [entry(5, 4, author, staff, anchor_batch)]
     entries += [entry(n, 5, Keys(6), b"\x66" * 16, filler, (1, [7])) for n in range(6, 9)]
 
     state = {f"filler/{n}".encode(): b"x" for n in range(20)}
     state[b"members"] = successors
     state[b"keys/" + staff] = cbor(author.public)
+    state[b"keys/" + b"\x66" * 16] = cbor(Keys(7).public)
     root = state_root(state_items(state))
     old = text("salus/vectors", 5, mth(entries[:5]), 2, 1795341602000, root, founders)
     new = text("salus/vectors", 9, mth(entries), 5, 1795341605000, root, successors)
@@ -446,6 +452,7 @@ def bundle_vectors():
         "record": bundle(record),
         "entry": bundle({"entry": {"entry": located(5), "signer": {"entry": located(0)}}}),
         "founder": bundle({"entry": {"entry": located(7), "signer": "listed"}}),
+        "replaced": bundle({"entry": {"entry": located(4), "signer": "listed"}}),
         "unsigned": bundle({"entry": {"entry": located(7)}}),
         "present": bundle({"state": {"key": b64url(b"filler/7"), "value": b64url(b"x"),
                                      "proof": state_proof(state, b"filler/7")}}),
@@ -471,6 +478,11 @@ def bundle_vectors():
         ("a signer that no list names", "record", "/claim/record/signer", "listed", "signer"),
         ("keys from a later entry", "entry", "/claim/entry/entry", located(0), "signer"),
         ("keys from an entry of somebody else", "entry", "/claim/entry/signer/entry", located(1), "signer"),
+        ("an author's entry under another's keys", "entry", "/claim/entry/entry", located(7), "signer"),
+        ("keys that the author no longer has", "record", "/claim/record/entry", located(8), "signer"),
+        ("keys that did not sign the command", "founder", "/claim/entry/signer",
+         {"state": {"keys": b64url(cbor(Keys(7).public)),
+                    "proof": state_proof(state, b"keys/" + b"\x66" * 16)}}, "command"),
         ("another manifest", "record", "/claim/record/manifest", b64url(cose_other), "manifest"),
         ("an altered manifest", "record", "/claim/record/manifest", b64url(flipped(manifest, len(manifest) - 1)), "manifest"),
         ("another anchor", "record", "/claim/record/anchor", b64url(anchors[2]), "anchor"),
