@@ -3,8 +3,7 @@
 //! | Key | Value |
 //! |---|---|
 //! | `consortium` | [`Consortium`] |
-//! | `members` | the list of [`Member`]s, ascending by organisation |
-//! | `membership` | how often that list has changed |
+//! | `members` | [`Members`] |
 //! | `proposal/` + id | [`Proposal`] |
 //! | `principal/` + id | [`Principal`] |
 //! | `keys/` + principal id | [`PublicKeys`] |
@@ -111,21 +110,9 @@ pub struct MembersRow;
 
 impl Table for MembersRow {
     type Key = ();
-    type Value = Vec<Member>;
+    type Value = Members;
     fn key((): &()) -> Vec<u8> {
         salus_proto::checkpoint::MEMBERS_STATE_KEY.to_vec()
-    }
-}
-
-/// The single row that counts changes of the membership.
-#[derive(Debug)]
-pub struct MembershipRow;
-
-impl Table for MembershipRow {
-    type Key = ();
-    type Value = u64;
-    fn key((): &()) -> Vec<u8> {
-        b"membership".to_vec()
     }
 }
 
@@ -145,26 +132,25 @@ pub struct Consortium {
 }
 
 /// The member organisations at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
 pub struct Members {
     /// 0 at genesis, then one more with every change.
+    #[n(0)]
     pub version: u64,
     /// The members, ascending by organisation id.
+    #[n(1)]
     pub members: Vec<Member>,
 }
 
 impl Members {
     /// The members that `state` names; none before genesis.
     pub fn of(state: &dyn StateRead) -> Option<Self> {
-        Some(Self {
-            version: get::<MembershipRow>(state, &())?,
-            members: get::<MembersRow>(state, &())?,
-        })
+        get::<MembersRow>(state, &())
     }
 
     pub(crate) fn write(&self, state: &mut Overlay<'_>) {
-        put::<MembershipRow>(state, &(), &self.version);
-        put::<MembersRow>(state, &(), &self.members);
+        put::<MembersRow>(state, &(), self);
     }
 
     /// The member of that organisation.
