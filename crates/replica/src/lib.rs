@@ -1,1 +1,31 @@
-//! Salus: replica.
+//! The consensus engine, embedded: orders signed commands among the members, executes them, keeps
+//! state and log in one durable store, and has every checkpoint signed by a quorum.
+//!
+//! ```text
+//! start(Config, Machine) ─▶ Running ─▶ Replica: submit, read, prove, certified, subscribe, status
+//! ```
+//!
+//! [`Machine`] is the deterministic part; [`Replica`] is the handle. Which engine orders is known to
+//! one private module only. One member alone runs the same code with a quorum of one.
+
+mod chain;
+mod engine;
+mod error;
+mod fsck;
+pub mod machine;
+mod members;
+mod pool;
+mod replica;
+mod start;
+mod store;
+mod tree;
+
+pub use engine::epochs::engine_public;
+pub use engine::{NoteSigner, Timing};
+pub use error::Error;
+pub use fsck::{Finding, Report, fsck};
+pub use machine::{Contract, Machine, Ready};
+pub use replica::{
+    Block, Certified, Committed, Peer, ProvenValue, ReadView, Replica, Stall, Status, SubmitError,
+};
+pub use start::{Config, Running, start};

@@ -1,0 +1,370 @@
+//! Executes finalised blocks: state, log, epochs and checkpoints, stored in one commit. Knows
+//! nothing of the engine that ordered them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use salus_contract::{BlockContext, Overlay, StateRead};
+use salus_ledger::{Frontier, MemberList, StateChange, StateTree};
+use salus_proto::checkpoint::{Checkpoint, MEMBERS_STATE_KEY};
+use salus_proto::command::ENTRY_LIMIT;
+use salus_proto::{Digest, TimestampMs};
+
+use crate::Error;
+use crate::machine::{Machine, command_id};
+use crate::replica::lock;
+use crate::store::{Commit, Edge, Epoch, Mark, Snapshot, Store, Tip};
+use crate::tree::ProvableTree;
+
+/// How far execution may trail a height that is voted on, in blocks; an epoch ends so many blocks
+/// after the change of members that ends it.
+pub(crate) const LAG: u64 = 16;
+/// Least time between two checkpoints, in milliseconds of block time.
+pub(crate) const CHECKPOINT_INTERVAL_MS: u64 = 100;
+
+/// A finalised block without the engine's types.
+#[derive(Clone, Debug)]
+pub(crate) struct Ordered {
+    pub(crate) height: u64,
+    pub(crate) digest: Digest,
+    pub(crate) parent: Digest,
+    pub(crate) time_ms: u64,
+    pub(crate) commands: Vec<Bytes>,
+}
+
+/// What became of a block.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    pub(crate) height: u64,
+    pub(crate) time_ms: u64,
+    /// Index of the first entry.
+    pub(crate) first: u64,
+    pub(crate) entries: Vec<Bytes>,
+    /// Every command's id and the index of its entry, if it became one.
+    pub(crate) commands: Vec<(Digest, Option<u64>)>,
+}
+
+/// What a batch of blocks did.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) blocks: Vec<Executed>,
+    /// The checkpoint that holds after the last block.
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// Epochs that began or whose end was decided.
+    pub(crate) epochs: BTreeMap<u64, Epoch>,
+    /// The encoded list of the members to come, if it changed.
+    pub(crate) members: Option<Vec<u8>>,
+}
+
+/// The name of a log and what it starts from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// Digest of the genesis file.
+    pub(crate) genesis: Digest,
+    /// Origin line of the checkpoints.
+    pub(crate) name: String,
+    /// When the consortium was founded, milliseconds since 1970: the time of block 0.
+    pub(crate) time_ms: u64,
+    /// Digest of block 0.
+    pub(crate) block: Digest,
+}
+
+/// The chain as executed so far.
+pub(crate) struct Chain<M> {
+    machine: Arc<M>,
+    store: Store,
+    origin: Origin,
+    tip: Tip,
+    frontier: Frontier,
+    edge: Edge,
+    tree: Arc<Mutex<ProvableTree>>,
+    /// The newest epoch and its number.
+    epoch: (u64, Epoch),
+}
+
+impl<M: Machine> Chain<M> {
+    /// Loads the chain, or founds it.
+    pub(crate) fn open(machine: Arc<M>, store: Store, origin: Origin) -> Result<Self, Error> {
+        if store.read()?.tip()?.is_none() {
+            store.commit(&genesis(&*machine, &origin)?)?;
+        }
+        let snapshot = store.read()?;
+        let tip = snapshot
+            .tip()?
+            .ok_or_else(|| Error::corrupt("the tip is missing"))?;
+        let frontier = Frontier::from_bytes(&tip.frontier)?;
+        let edge = Edge::load(&snapshot, frontier.size())?;
+        let tree = StateTree::from_leaves(snapshot.leaves()?)?;
+        if tree.root() != tip.state_root {
+            return Err(Error::corrupt(
+                "the state does not lead to its root; run fsck",
+            ));
+        }
+        let tree = Arc::new(Mutex::new(ProvableTree::new(tree)));
+        let epoch = snapshot.epochs()?.pop_last();
+        let epoch = epoch.ok_or_else(|| Error::corrupt("the epochs are missing"))?;
+        Ok(Self {
+            machine,
+            store,
+            origin,
+            tip,
+            frontier,
+            edge,
+            tree,
+            epoch,
+        })
+    }
+
+    pub(crate) fn tip(&self) -> &Tip {
+        &self.tip
+    }
+
+    pub(crate) fn size(&self) -> u64 {
+        self.frontier.size()
+    }
+
+    /// The state's tree, shared with who proves.
+    pub(crate) fn tree(&self) -> Arc<Mutex<ProvableTree>> {
+        self.tree.clone()
+    }
+
+    /// Whether a block without commands is wanted soon, for a checkpoint or the turn of an epoch.
+    pub(crate) fn block_wanted(&self) -> bool {
+        self.frontier.size() > self.tip.checkpoint.size || self.epoch.1.last.is_some()
+    }
+
+    /// The checkpoint that holds now, unless entries were added since the last one was due.
+    pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        let Mark {
+            height,
+            time_ms,
+            size,
+        } = self.tip.checkpoint;
+        if height == 0 || size != self.frontier.size() {
+            return Ok(None);
+        }
+        Ok(Some(Checkpoint {
+            origin: self.origin.name.clone(),
+            size,
+            root: self.frontier.root(),
+            height,
+            time: TimestampMs(time_ms),
+            state: lock(&self.tree).root(),
+            members: self.members_of(height)?.digest(),
+        }))
+    }
+
+    /// Executes blocks in the order of their heights and stores the result durably. Blocks that were
+    /// executed before change nothing, so a block may be delivered again after a crash.
+    /// `prepared` is what this node's admission made of a command, if it has seen it.
+    pub(crate) fn execute(
+        &mut self,
+        blocks: &[Ordered],
+        prepared: impl Fn(&Digest) -> Option<Arc<M::Prepared>>,
+    ) -> Result<Outcome, Error> {
+        let snapshot = self.store.read()?;
+        let mut batch = Overlay::new(&snapshot);
+        let mut outcome = Outcome::default();
+        let mut tiles = BTreeMap::new();
+        let first_entry = self.frontier.size();
+        let mut dirty = false;
+        for block in blocks
+            .iter()
+            .filter(|block| block.height > self.tip.height)
+            .collect::<Vec<_>>()
+        {
+            if block.height != self.tip.height + 1 || block.parent != self.tip.block {
+                return Err(Error::corrupt(format!(
+                    "block {} does not follow block {}",
+                    block.height, self.tip.height
+                )));
+            }
+            let mut overlay = Overlay::new(&batch);
+            let mut executed = Executed {
+                height: block.height,
+                time_ms: block.time_ms,
+                first: self.frontier.size(),
+                entries: Vec::new(),
+                commands: Vec::with_capacity(block.commands.len()),
+            };
+            for command in &block.commands {
+                let id = command_id(command);
+                let index = self.frontier.size();
+                let time = TimestampMs(block.time_ms);
+                let context = BlockContext {
+                    height: block.height,
+                    time,
+                    index,
+                };
+                let known = prepared(&id);
+                let entry = self
+                    .machine
+                    .apply(&mut overlay, command, known.as_deref(), context);
+                let entry = entry.filter(|entry| entry.len() <= ENTRY_LIMIT);
+                executed
+                    .commands
+                    .push((id, entry.is_some().then_some(index)));
+                if let Some(entry) = entry {
+                    let leaf = salus_ledger::tree::leaf_hash(&entry);
+                    self.frontier
+                        .append(leaf, |node| self.edge.add(node, &mut tiles));
+                    executed.entries.push(entry.into());
+                }
+            }
+            let changes = overlay.into_writes();
+            lock(&self.tree).apply(
+                block.height,
+                changes
+                    .iter()
+                    .map(|(k, v)| StateChange::new(k, v.as_deref()))
+                    .collect(),
+            )?;
+            batch.absorb(changes);
+            dirty |= !block.commands.is_empty();
+            dirty |= self.advance(block, &batch, &mut outcome)?;
+            outcome.blocks.push(executed);
+        }
+        if let Some(failure) = snapshot.failure() {
+            return Err(failure);
+        }
+        // Blocks without commands change nothing but height and time; the engine keeps them, so
+        // they are stored with the next one that does.
+        if dirty {
+            self.edge.flush(&mut tiles);
+            self.tip.frontier = self.frontier.to_bytes();
+            self.tip.state_root = lock(&self.tree).root();
+            let entries = outcome.blocks.iter().flat_map(|block| &block.entries);
+            self.store.commit(&Commit {
+                tip: self.tip.clone(),
+                state: batch.into_writes(),
+                first_entry,
+                entries: entries.cloned().collect(),
+                tiles,
+                epochs: outcome.epochs.clone(),
+            })?;
+        }
+        outcome.checkpoint = self.checkpoint()?;
+        Ok(outcome)
+    }
+
+    /// Moves the tip to `block` and decides checkpoints and epochs; whether that must be stored.
+    fn advance(
+        &mut self,
+        block: &Ordered,
+        state: &dyn StateRead,
+        outcome: &mut Outcome,
+    ) -> Result<bool, Error> {
+        self.tip.height = block.height;
+        self.tip.block = block.digest;
+        self.tip.time_ms = block.time_ms;
+        let (number, mut epoch) = self.epoch.clone();
+        let ends = epoch.last == Some(block.height);
+        let size = self.frontier.size();
+        let due = block.time_ms >= self.tip.checkpoint.time_ms + CHECKPOINT_INTERVAL_MS || ends;
+        let marked = size > self.tip.checkpoint.size && due;
+        if marked {
+            self.tip.checkpoint = Mark {
+                height: block.height,
+                time_ms: block.time_ms,
+                size,
+            };
+        }
+        let members = || {
+            state
+                .get(MEMBERS_STATE_KEY)
+                .ok_or_else(|| Error::corrupt("the state names no members"))
+        };
+        if ends {
+            let next = Epoch {
+                first: block.height + 1,
+                last: None,
+                parent: block.digest,
+                members: members()?,
+                handover: None,
+            };
+            epoch.handover = Some(self.tip.checkpoint.size);
+            outcome.epochs.insert(number, epoch);
+            outcome.epochs.insert(number + 1, next.clone());
+            self.epoch = (number + 1, next);
+            outcome.members = Some(members()?);
+        } else if epoch.last.is_none() && members()? != epoch.members {
+            outcome.members = Some(members()?);
+            epoch.last = Some(block.height + LAG);
+            outcome.epochs.insert(number, epoch.clone());
+            self.epoch = (number, epoch);
+        }
+        Ok(marked || ends)
+    }
+
+    /// Who signs after `height`, one of the last executed: the members of the epoch that holds it.
+    fn members_of(&self, height: u64) -> Result<MemberList, Error> {
+        let (number, epoch) = &self.epoch;
+        if height >= epoch.first {
+            return crate::members::list(&epoch.members);
+        }
+        let epochs = self.store.read()?.epochs()?;
+        let holds = epochs
+            .range(..number)
+            .rev()
+            .find(|(_, epoch)| height >= epoch.first);
+        let (_, epoch) = holds.ok_or_else(|| Error::corrupt("an epoch is missing"))?;
+        crate::members::list(&epoch.members)
+    }
+}
+
+impl<M> std::fmt::Debug for Chain<M> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chain")
+            .field("tip", &self.tip)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Block 0: the state that the machine founds, and the first epoch.
+pub(crate) fn genesis<M: Machine>(machine: &M, origin: &Origin) -> Result<Commit, Error> {
+    let empty = BTreeMap::new();
+    let mut state = Overlay::new(&empty);
+    machine.genesis(&mut state)?;
+    let members = state
+        .get(MEMBERS_STATE_KEY)
+        .ok_or_else(|| Error::Configuration("genesis names no members".into()))?;
+    crate::members::list(&members).map_err(|e| Error::Configuration(e.to_string()))?;
+    let state = state.into_writes();
+    let mut tree = StateTree::new();
+    tree.apply(
+        state
+            .iter()
+            .map(|(k, v)| StateChange::new(k, v.as_deref()))
+            .collect(),
+    )?;
+    let epoch = Epoch {
+        first: 0,
+        last: None,
+        parent: origin.block,
+        members,
+        handover: None,
+    };
+    Ok(Commit {
+        tip: Tip {
+            height: 0,
+            block: origin.block,
+            time_ms: origin.time_ms,
+            frontier: Frontier::new().to_bytes(),
+            state_root: tree.root(),
+            checkpoint: Mark {
+                height: 0,
+                time_ms: 0,
+                size: 0,
+            },
+        },
+        state,
+        first_entry: 0,
+        entries: Vec::new(),
+        tiles: BTreeMap::new(),
+        epochs: [(0, epoch)].into(),
+    })
+}
+
+/// A view of the store for reading, shared until the next block.
+pub(crate) type View = Arc<Snapshot>;
