@@ -846,3 +846,47 @@ async fn an_s3_service_that_refuses_or_is_gone_says_so() {
         .expect_err("nobody answers");
     assert!(matches!(gone, Error::Unavailable { .. }), "{gone:?}");
 }
+
+/// What a server awaits in its tasks moves between threads.
+#[tokio::test]
+async fn everything_can_be_awaited_in_a_spawned_task() {
+    for_each_database(async |db| {
+        let done = tokio::spawn(async move {
+            let disk = Arc::new(FaultyDisk::new(6));
+            let store = BlobStore::on_disk(disk).await?;
+            let digest = sha256(b"large");
+            let large = store
+                .put_large(UploadId([6; 16]), digest, &b"large"[..])
+                .await?;
+            let mut all = store
+                .put_pack(vec![(sha256(b"x"), Bytes::from_static(b"x"))])
+                .await?;
+            all.push(large);
+            transact!(db, "record", |tx| index::record(tx, &all).await)?;
+            let mut tx = db.read().await?;
+            let found = index::locate(&mut tx, &digest).await?;
+            let mut rows = 0;
+            let sql = "SELECT digest, length, pack, pack_offset FROM blob";
+            let visited = tx.each(sql, &[], |_: Location| {
+                rows += 1;
+                Ok(())
+            });
+            visited.await?;
+            let mut streamed = Vec::new();
+            if let Some(location) = found {
+                let mut pieces = std::pin::pin!(store.stream(&location).await?);
+                while let Some(piece) = pieces.try_next().await? {
+                    streamed.extend_from_slice(&piece);
+                }
+            }
+            store.verify(large.object()).await?;
+            store
+                .repack(kept_pack(&all), |digest| *digest != large.digest)
+                .await?;
+            Ok::<_, Error>((rows, streamed))
+        });
+        let done = done.await.expect("the task ends").expect("stored and read");
+        assert_eq!(done, (2, b"large".to_vec()));
+    })
+    .await;
+}

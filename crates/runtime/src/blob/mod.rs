@@ -326,7 +326,7 @@ impl BlobStore {
     pub async fn stream(
         &self,
         location: &Location,
-    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
         match location.place {
             Place::Pack { .. } => {
                 let blob = self.get(location).await?;
@@ -343,7 +343,7 @@ impl BlobStore {
         &self,
         location: &Location,
         range: Range<u64>,
-    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + use<>> {
         let index = self.large_index(location.digest).await?;
         if index.length() != location.length {
             return Err(corrupt(location.object(), "its length is another one"));

@@ -182,24 +182,22 @@ impl Transaction {
     /// Inserts many rows with as few statements as the engines allow and returns how many were
     /// written: `insert_many("INSERT INTO blob (digest, length)", rows, "ON CONFLICT DO NOTHING")`.
     ///
+    /// A row of no value or of more than [`BATCH_COLUMNS_MAX`] does not compile.
+    ///
     /// # Errors
-    /// As [`Transaction::execute`]; [`Error::Bug`] when rows differ in length or have none or more
-    /// than [`BATCH_COLUMNS_MAX`] values.
-    pub async fn insert_many<const N: usize>(
+    /// As [`Transaction::execute`].
+    pub fn insert_many<const N: usize>(
         &mut self,
         insert: &'static str,
         rows: impl IntoIterator<Item = [Value; N]>,
         suffix: &'static str,
-    ) -> Result<u64> {
+    ) -> impl Future<Output = Result<u64>> + Send {
         const { assert!(N > 0 && N <= BATCH_COLUMNS_MAX) };
-        let mut rows = rows.into_iter();
-        let mut written = 0;
-        loop {
-            let mut values: Vec<Value> = Vec::new();
-            values.extend(rows.by_ref().take(BATCH_ROWS[0]).flatten());
-            if values.is_empty() {
-                return Ok(written);
-            }
+        // At once: a future that held the caller's iterator would not be `Send` to the compiler
+        // when that borrows.
+        let values: Vec<Value> = rows.into_iter().flatten().collect();
+        async move {
+            let mut written = 0;
             let mut rest = values.as_slice();
             for size in BATCH_ROWS {
                 while rest.len() >= size * N {
@@ -211,6 +209,7 @@ impl Transaction {
                     rest = others;
                 }
             }
+            Ok(written)
         }
     }
 
