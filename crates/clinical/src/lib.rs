@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`fhir`] | FHIR R4 bundles: resources, owners, identities, demographics, vitals, conditions |
 //! | [`wfdb`] | WFDB records into [`ecg::Ecg`] |
+//! | [`dicom`] | DICOM: metadata, pixels, waveforms |
 //! | [`image`] | PNG and JPEG into pixels |
 //! | [`pdf`] | PDF: whether it is sound and complete; no rendering |
 //! | [`sniff`] | what a file is, from its bytes; harmless names |
@@ -16,6 +17,7 @@
 //! | [`synth`] | nothing: it writes the synthetic cohort |
 
 pub mod catalogue;
+pub mod dicom;
 pub mod ecg;
 mod error;
 pub mod fhir;
