@@ -47,6 +47,15 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// A file that cannot be taken in.
+    #[error(transparent)]
+    Source(salus_clinical::Error),
+    /// A source that does not say whose it is.
+    #[error("it is not clear whose record this is: {what}")]
+    NoPatient {
+        /// What lacks a patient.
+        what: &'static str,
+    },
     /// A key, signature or wrap is wrong.
     #[error(transparent)]
     Crypto(#[from] salus_crypto::Error),

@@ -7,6 +7,7 @@
 
 pub mod care;
 pub mod error;
+pub mod intake;
 pub mod node;
 pub mod person;
 pub mod records;

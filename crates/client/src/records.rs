@@ -1,6 +1,7 @@
 //! Reading: a signed receipt first, then sealed bytes, then everything checked and opened here.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use salus_crypto::digest::Secret;
 use salus_crypto::keys::PeerKeys;
@@ -101,12 +102,9 @@ impl Person {
         let mut signers: BTreeMap<PrincipalId, PeerKeys> = BTreeMap::new();
         let mut opened = Vec::with_capacity(release.records.len());
         for record in &release.records {
-            if !signers.contains_key(&record.signer) {
-                let keys = peer_keys(self.node(), record.signer).await?;
-                signers.insert(record.signer, keys);
-            }
-            let Some(signer) = signers.get(&record.signer) else {
-                continue;
+            let signer = match signers.entry(record.signer) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(peer_keys(self.node(), record.signer).await?),
             };
             let path = format!(
                 "/records/{}/sealed?receipt={}",

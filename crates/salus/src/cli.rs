@@ -27,6 +27,46 @@ pub(crate) enum Command {
     /// Found a consortium: genesis, keys and configuration for every member.
     #[command(subcommand)]
     Consortium(commands::consortium::Command),
+    /// Run one member's node.
+    Node(commands::node::Arguments),
+    /// Take records in at a hospital: sealed here, uploaded, anchored on the ledger.
+    Intake(commands::intake::Arguments),
+    /// Register, and see who one is.
+    #[command(subcommand)]
+    Person(commands::people::PersonCommand),
+    /// Authorise or refuse those who registered.
+    #[command(subcommand)]
+    Profiles(commands::people::ProfilesCommand),
+    /// Patients of a hospital and their aliases.
+    #[command(subcommand)]
+    Patients(commands::records::PatientsCommand),
+    /// Sealed records: list, read, prove, see who read.
+    #[command(subcommand)]
+    Records(commands::records::RecordsCommand),
+    /// Access to records: ask, decide, end.
+    #[command(subcommand)]
+    Access(commands::records::AccessCommand),
+    /// Consultations and prescriptions.
+    #[command(subcommand)]
+    Consult(commands::consult::Command),
+    /// Membership of the consortium: join, leave, replace keys, revoke, by quorum.
+    #[command(subcommand)]
+    Member(commands::member::Command),
+    /// The ledger: status and entries.
+    #[command(subcommand)]
+    Ledger(commands::ledger::Command),
+    /// Check a downloaded proof bundle, offline.
+    #[command(subcommand)]
+    Audit(commands::audit::Command),
+    /// Make a key to open sealed files with.
+    Keygen(commands::seal::Keygen),
+    /// Seal a file to people.
+    Seal(commands::seal::Seal),
+    /// Open a sealed file.
+    Open(commands::seal::Open),
+    /// Sample data: a synthetic cohort, or public sets from a folder.
+    #[command(subcommand)]
+    Samples(commands::samples::Command),
     /// Print completions for a shell.
     Completions(commands::completions::Arguments),
 }

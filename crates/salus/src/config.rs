@@ -65,7 +65,11 @@ pub(crate) struct Storage {
 
 impl Default for Storage {
     fn default() -> Self {
-        Self { tables: "sqlite".into(), blobs: "local".into(), s3_credentials: None }
+        Self {
+            tables: "sqlite".into(),
+            blobs: "local".into(),
+            s3_credentials: None,
+        }
     }
 }
 
@@ -155,7 +159,9 @@ mod tests {
     fn a_misspelt_key_is_refused() {
         let sample = include_str!("../../../docs/samples/node.toml");
         let wrong = sample.replace("own_records", "own_recrods");
-        let error = toml::from_str::<NodeConfig>(&wrong).unwrap_err().to_string();
+        let error = toml::from_str::<NodeConfig>(&wrong)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("own_recrods"), "{error}");
     }
 }

@@ -52,9 +52,13 @@ pub(crate) fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
         "{} can be read by others; run `chmod 600` on it",
         path.display()
     );
-    ensure!(about.len() <= SMALL_FILE_LIMIT, "{} is too large for a secret", path.display());
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        about.len() <= SMALL_FILE_LIMIT,
+        "{} is too large for a secret",
+        path.display()
+    );
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Zeroizing::new(text))
 }
 
@@ -70,7 +74,9 @@ pub(crate) struct NodeKeys {
 
 impl core::fmt::Debug for NodeKeys {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("NodeKeys").field("organisation", &self.organisation).finish_non_exhaustive()
+        f.debug_struct("NodeKeys")
+            .field("organisation", &self.organisation)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod files;
+mod node;
 mod output;
 
 #[global_allocator]

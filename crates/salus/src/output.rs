@@ -75,7 +75,11 @@ impl Output {
         value: &T,
         words: impl FnOnce(&T) -> String,
     ) -> anyhow::Result<()> {
-        let line = if self.json { serde_json::to_string(value)? } else { words(value) };
+        let line = if self.json {
+            serde_json::to_string(value)?
+        } else {
+            words(value)
+        };
         let mut out = std::io::stdout().lock();
         // A reader that has seen enough (`salus ... | head`) is not an error.
         match writeln!(out, "{line}").and_then(|()| out.flush()) {
@@ -103,7 +107,9 @@ impl Output {
 
     /// Prints an error and its causes once, and names the exit code.
     pub(crate) fn fail(&self, error: &anyhow::Error) -> Exit {
-        let exit = error.downcast_ref::<Ended>().map_or(Exit::Failed, |ended| ended.exit);
+        let exit = error
+            .downcast_ref::<Ended>()
+            .map_or(Exit::Failed, |ended| ended.exit);
         let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
         let text = if self.json {
             serde_json::json!({ "error": causes.first(), "causes": causes.get(1..) }).to_string()

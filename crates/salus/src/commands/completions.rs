@@ -16,7 +16,12 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Exit> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut cli::Arguments::command(), "salus", &mut script);
+    clap_complete::generate(
+        arguments.shell,
+        &mut cli::Arguments::command(),
+        "salus",
+        &mut script,
+    );
     std::io::stdout().write_all(&script)?;
     Ok(Exit::Done)
 }

@@ -165,7 +165,13 @@ pub(crate) fn parse_roles(text: &str) -> anyhow::Result<Vec<NodeRole>> {
 pub(crate) fn folder_name(name: &str) -> String {
     let dashed: String = name
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
+        })
         .collect();
     let words: Vec<&str> = dashed.split('-').filter(|w| !w.is_empty()).collect();
     words.join("-")
@@ -181,7 +187,11 @@ pub(crate) fn found(
 ) -> anyhow::Result<Founded> {
     check(dir, name, foundings)?;
     let authority = Authority::new(name)?;
-    files::write(&dir.join("authority.pem"), authority.certificate.as_bytes(), 0o644)?;
+    files::write(
+        &dir.join("authority.pem"),
+        authority.certificate.as_bytes(),
+        0o644,
+    )?;
 
     let clouds: Vec<String> = foundings
         .iter()
@@ -233,18 +243,32 @@ pub(crate) fn found(
 
 fn check(dir: &Path, name: &str, foundings: &[Founding]) -> anyhow::Result<()> {
     let taken = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some());
-    ensure!(!taken, "{} is not empty; choose another folder", dir.display());
+    ensure!(
+        !taken,
+        "{} is not empty; choose another folder",
+        dir.display()
+    );
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     ensure!(
         !name.is_empty() && name.len() <= TEXT_LIMIT && name.chars().all(plain),
         "the consortium's name may have letters, digits, '-', '.' and '_'"
     );
-    ensure!(foundings.len() <= MEMBERS_LIMIT, "a consortium has at most {MEMBERS_LIMIT} members");
+    ensure!(
+        foundings.len() <= MEMBERS_LIMIT,
+        "a consortium has at most {MEMBERS_LIMIT} members"
+    );
     for (i, a) in foundings.iter().enumerate() {
-        ensure!(!folder_name(&a.name).is_empty(), "a member needs a name with a letter or digit");
+        ensure!(
+            !folder_name(&a.name).is_empty(),
+            "a member needs a name with a letter or digit"
+        );
         ensure!(!a.roles.is_empty(), "{} needs a role", a.name);
         let same = |b: &Founding| folder_name(&a.name) == folder_name(&b.name);
-        ensure!(!foundings.iter().skip(i + 1).any(same), "two members are called {}", a.name);
+        ensure!(
+            !foundings.iter().skip(i + 1).any(same),
+            "two members are called {}",
+            a.name
+        );
     }
     Ok(())
 }
@@ -265,7 +289,11 @@ pub(crate) fn card(founding: &Founding, keys: &NodeKeys) -> anyhow::Result<Membe
 fn configuration(founding: &Founding, clouds: &[String]) -> NodeConfig {
     // A name resolves differently on the machine itself; a loopback address must stay one.
     let local = matches!(founding.host.as_str(), "127.0.0.1" | "localhost" | "::1");
-    let interface = if local { founding.host.as_str() } else { "0.0.0.0" };
+    let interface = if local {
+        founding.host.as_str()
+    } else {
+        "0.0.0.0"
+    };
     NodeConfig {
         genesis: "../genesis.cbor".into(),
         keys: "secret/node.keys".into(),
@@ -276,11 +304,17 @@ fn configuration(founding: &Founding, clouds: &[String]) -> NodeConfig {
             private_key: "secret/tls.key".into(),
             authority: "../authority.pem".into(),
         },
-        engine: Engine { listen: format!("{interface}:{}", founding.engine_port) },
+        engine: Engine {
+            listen: format!("{interface}:{}", founding.engine_port),
+        },
         storage: Storage::default(),
         policy: Policy {
             replicate_to: if founding.roles.contains(&NodeRole::Hospital) {
-                clouds.iter().filter(|c| **c != founding.name).cloned().collect()
+                clouds
+                    .iter()
+                    .filter(|c| **c != founding.name)
+                    .cloned()
+                    .collect()
             } else {
                 Vec::new()
             },
@@ -299,25 +333,44 @@ struct Authority {
 impl Authority {
     fn new(consortium: &str) -> anyhow::Result<Self> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, format!("{consortium} members"));
+        params
+            .distinguished_name
+            .push(DnType::CommonName, format!("{consortium} members"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
-        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+        Ok(Self {
+            certificate,
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// Writes a node's certificate and key.
     fn issue(&self, host: &str, folder: &Path) -> anyhow::Result<()> {
         let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, host.to_owned());
+        params
+            .distinguished_name
+            .push(DnType::CommonName, host.to_owned());
         params.subject_alt_names = names(host)?;
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;
-        files::write(&folder.join("tls/node.pem"), certificate.pem().as_bytes(), 0o644)?;
-        files::write_secret(&folder.join("secret/tls.key"), key.serialize_pem().as_bytes())
+        files::write(
+            &folder.join("tls/node.pem"),
+            certificate.pem().as_bytes(),
+            0o644,
+        )?;
+        files::write_secret(
+            &folder.join("secret/tls.key"),
+            key.serialize_pem().as_bytes(),
+        )
     }
 }
 
@@ -325,10 +378,15 @@ fn names(host: &str) -> anyhow::Result<Vec<SanType>> {
     Ok(match host.parse() {
         // Browsers open the demonstration under `localhost`.
         Ok(address) if std::net::IpAddr::is_loopback(&address) => {
-            vec![SanType::IpAddress(address), SanType::DnsName("localhost".try_into()?)]
+            vec![
+                SanType::IpAddress(address),
+                SanType::DnsName("localhost".try_into()?),
+            ]
         }
         Ok(address) => vec![SanType::IpAddress(address)],
-        Err(_) => vec![SanType::DnsName(host.try_into().context("not a host name")?)],
+        Err(_) => vec![SanType::DnsName(
+            host.try_into().context("not a host name")?,
+        )],
     })
 }
 
@@ -358,7 +416,12 @@ mod tests {
         assert_eq!(members[0].api_port, 8443);
         assert_eq!(members[1].roles, [NodeRole::Cloud, NodeRole::Coordinator]);
         assert_eq!((members[1].api_port, members[1].engine_port), (443, 9000));
-        for wrong in ["North", "North=ward", "North=hospital@", "North=hospital@h:x"] {
+        for wrong in [
+            "North",
+            "North=ward",
+            "North=hospital@",
+            "North=hospital@h:x",
+        ] {
             assert!(parse_members(&init(&[wrong])).is_err(), "{wrong}");
         }
     }
@@ -375,7 +438,10 @@ mod tests {
             let genesis = files::read_genesis(&config.genesis).unwrap();
             assert_eq!(sha256(&to_bytes(&genesis)), founded.genesis);
             let keys = NodeKeys::load(&config.keys).unwrap();
-            let card = genesis.members.iter().find(|m| m.organisation == keys.organisation);
+            let card = genesis
+                .members
+                .iter()
+                .find(|m| m.organisation == keys.organisation);
             assert_eq!(card.unwrap().keys, *keys.keys.public());
         }
         let again = found(&dir, "test", &members, now, &mut SeededEntropy::new(7));

@@ -1,0 +1,53 @@
+//! `salus node`: runs one member's node until it is told to stop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use salus_proto::ids::OrganisationId;
+use salus_runtime::clock::SystemClock;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::NodeConfig;
+use crate::node::RunningNode;
+use crate::output::{Exit, Output};
+
+/// Run a node until SIGTERM or Ctrl-C.
+///
+/// Keeps everything below the configured data folder; a node that was killed goes on where it was.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The node's configuration file.
+    #[arg(long)]
+    config: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Ready {
+    organisation: OrganisationId,
+    name: String,
+    api: String,
+}
+
+pub(crate) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
+    let config = NodeConfig::load(&arguments.config)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let node = RunningNode::start(&config, Arc::new(SystemClock::new())).await?;
+        let ready = Ready {
+            organisation: node.member.organisation,
+            name: node.member.name.clone(),
+            api: format!("https://{}", node.address()),
+        };
+        output.report(&ready, |r| format!("{} serves at {}", r.name, r.api))?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        }
+        node.stop().await?;
+        Ok(Exit::Done)
+    })
+}

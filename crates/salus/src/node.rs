@@ -1,0 +1,200 @@
+//! One running node: ledger, tables, blobs, vault and API wired together from its configuration.
+
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use salus_client::node::Node;
+use salus_client::person::Person;
+use salus_crypto::digest::sha256;
+use salus_crypto::keys::SecretKeys;
+use salus_crypto::label;
+use salus_crypto::opaque::ServerSetup;
+use salus_proto::encode::{from_base64url, to_base64url, to_bytes};
+use salus_proto::ids::{OrganisationId, PrincipalId};
+use salus_proto::member::{Genesis, Member};
+use salus_replica::{Contract, NoteSigner, Running, Timing};
+use salus_runtime::clock::Clock;
+use salus_runtime::entropy::SystemEntropy;
+use salus_runtime::table::Database;
+use salus_server::{Config, Limits, Parts, Policy, Server, TlsFiles};
+use zeroize::Zeroizing;
+
+use crate::config::{NodeConfig, OwnRecords};
+use crate::files::{self, NodeKeys};
+
+/// A node that serves until it is stopped.
+#[derive(Debug)]
+pub(crate) struct RunningNode {
+    server: Server,
+    replica: Running<Contract>,
+    /// Who it is.
+    pub(crate) member: Member,
+}
+
+impl RunningNode {
+    /// Starts a node. Returns once its API takes requests.
+    pub(crate) async fn start(config: &NodeConfig, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        let genesis = files::read_genesis(&config.genesis)?;
+        let NodeKeys {
+            organisation,
+            keys,
+            engine_seed,
+        } = NodeKeys::load(&config.keys)?;
+        let keys = Arc::new(keys);
+        let member = member(&genesis, organisation)?;
+        std::fs::create_dir_all(&config.data)
+            .with_context(|| format!("cannot make the folder {}", config.data.display()))?;
+
+        let genesis_bytes = to_bytes(&genesis);
+        let replica = salus_replica::start(
+            salus_replica::Config {
+                engine_key: *engine_seed,
+                signer: Arc::new(Signer {
+                    organisation,
+                    keys: Arc::clone(&keys),
+                }),
+                listen: address(&config.engine.listen)?,
+                directory: config.data.join("ledger"),
+                genesis: sha256(&genesis_bytes),
+                origin: genesis.origin(),
+                founded_ms: genesis.created.0,
+                timing: Timing::default(),
+                introductions: Vec::new(),
+            },
+            Contract::new(genesis.clone()),
+        )
+        .context("the ledger does not start")?;
+
+        let tables = match config.storage.tables.as_str() {
+            "sqlite" => format!("sqlite:{}", config.data.join("tables.sqlite").display()),
+            url => url.to_owned(),
+        };
+        let database = Database::open(&tables)
+            .await
+            .context("the tables do not open")?;
+        let policy = Policy {
+            approve_own_records: config.policy.own_records == OwnRecords::Approve,
+        };
+        let server = Server::start(
+            Config {
+                listen: address(&config.api.listen)?,
+                tls: Some(TlsFiles {
+                    certificates: config.api.certificate.clone(),
+                    key: config.api.private_key.clone(),
+                }),
+                organisation,
+                policy,
+                limits: Limits::default(),
+            },
+            Parts {
+                ledger: Arc::new(replica.replica()),
+                database,
+                keys,
+                passwords: password_setup(&config.data.join("passwords.setup"))?,
+                genesis: genesis_bytes.into(),
+                clock,
+                entropy: Box::new(SystemEntropy),
+            },
+        )
+        .await
+        .context("the API does not start")?;
+        Ok(Self {
+            server,
+            replica,
+            member,
+        })
+    }
+
+    /// Where the API is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Lets requests finish and stops.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.server.stop().await;
+        tokio::task::spawn_blocking(|| self.replica.stop())
+            .await?
+            .context("the ledger had stopped")
+    }
+}
+
+/// Signs this member's checkpoints.
+struct Signer {
+    organisation: OrganisationId,
+    keys: Arc<SecretKeys>,
+}
+
+impl NoteSigner for Signer {
+    fn organisation(&self) -> OrganisationId {
+        self.organisation
+    }
+
+    fn sign(&self, text: &[u8]) -> Option<([u8; 64], Vec<u8>)> {
+        let ml_dsa_65 = self.keys.ml_dsa_65().sign(label::CHECKPOINT, text).ok()?;
+        Some((self.keys.ed25519().sign_note(text), ml_dsa_65))
+    }
+}
+
+/// The member of a genesis file that an organisation is.
+pub(crate) fn member(genesis: &Genesis, organisation: OrganisationId) -> anyhow::Result<Member> {
+    let found = genesis
+        .members
+        .iter()
+        .find(|m| m.organisation == organisation);
+    found
+        .cloned()
+        .context("the key file is not of a founding member of this genesis file")
+}
+
+/// A session of the organisation itself at its own node, for what its administrators do.
+pub(crate) async fn organisation_session(
+    config: &NodeConfig,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Person> {
+    let genesis = files::read_genesis(&config.genesis)?;
+    let keys = NodeKeys::load(&config.keys)?;
+    let member = member(&genesis, keys.organisation)?;
+    let node = connect(&member.api, &config.api.authority)?;
+    let principal = PrincipalId(keys.organisation.0);
+    Ok(Person::with_keys(&node, principal, Arc::new(keys.keys), clock).await?)
+}
+
+/// A node under its address, certificates checked with the authorities in a PEM file.
+pub(crate) fn connect(base: &str, authority: &Path) -> anyhow::Result<Node> {
+    let pem =
+        std::fs::read(authority).with_context(|| format!("cannot read {}", authority.display()))?;
+    Ok(Node::new(base, &pem)?)
+}
+
+fn address(text: &str) -> anyhow::Result<SocketAddr> {
+    let mut found = text
+        .to_socket_addrs()
+        .with_context(|| format!("`{text}` is not an address to listen on"))?;
+    found
+        .next()
+        .with_context(|| format!("`{text}` resolves to nothing"))
+}
+
+/// The OPAQUE setup of this node's accounts: made at the first start, and from then on as precious as
+/// the accounts. Losing it ends every password login; leaking it lets passwords be guessed offline.
+fn password_setup(path: &Path) -> anyhow::Result<ServerSetup> {
+    if !path.exists() {
+        let setup = ServerSetup::generate(&mut SystemEntropy);
+        let text = Zeroizing::new(to_base64url(&setup.to_bytes()));
+        files::write_secret(path, text.as_bytes())?;
+        return Ok(setup);
+    }
+    let text = files::read_secret(path)?;
+    let setup = from_base64url(text.trim())
+        .map(Zeroizing::new)
+        .and_then(|bytes| ServerSetup::from_bytes(&bytes).ok());
+    ensure!(
+        setup.is_some(),
+        "{} is damaged; restore it from a backup",
+        path.display()
+    );
+    setup.context("the password setup was checked")
+}
