@@ -37,6 +37,9 @@ pub enum Error {
     /// The anchors do not hash to the root that the manifest names.
     #[error("the anchors are not those that the manifest was signed over")]
     AnchorsRoot,
+    /// The manifest is not the one that the ledger anchored.
+    #[error("the manifest is not the one that the ledger anchored")]
+    NotAnchored,
     /// The sealed bytes are not those that the anchor names.
     #[error("the sealed bytes of record {record} do not match their anchor")]
     Ciphertext {
@@ -65,6 +68,7 @@ impl Error {
             Self::Crypto(error) => error.name(),
             Self::Shape { .. } => "shape",
             Self::AnchorsRoot => "anchors-root",
+            Self::NotAnchored => "not-anchored",
             Self::Ciphertext { .. } => "ciphertext",
             Self::Statement { .. } => "statement",
             Self::NoKey { .. } => "no-key",

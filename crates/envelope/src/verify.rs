@@ -6,9 +6,10 @@ use salus_crypto::digest::sha256;
 use salus_crypto::hybrid::Signed;
 use salus_crypto::keys::PeerKeys;
 use salus_crypto::label;
+use salus_proto::Digest;
 use salus_proto::command::{Action, COMMAND_LIMIT, Command, SignedCommand};
 use salus_proto::encode::from_bytes;
-use salus_proto::ids::{PrincipalId, RecordId};
+use salus_proto::ids::{BatchId, PrincipalId, RecordId};
 use salus_proto::record::{
     BATCH_LIMIT, BATCH_RECORDS_LIMIT, MANIFEST_LIMIT, Manifest, NAME_LIMIT, RecordAnchor,
     SealedBatch, SealedRecord,
@@ -23,15 +24,6 @@ use crate::seal::anchors_root;
 const WRAPS_PER_RECORD_LIMIT: usize = 8;
 /// Most class keys that may come with a batch: three classes of one epoch.
 const CLASS_WRAPS_LIMIT: usize = 3;
-
-/// Who a batch is for, which decides what key material has to be in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    /// For the custodian: every record has a way to its key.
-    Upload,
-    /// For a replica: as uploaded, without any key wrap ([`without_keys`]).
-    Replica,
-}
 
 /// Decodes an upload.
 ///
@@ -67,27 +59,72 @@ pub fn claimed_signer(batch: &SealedBatch) -> Result<PrincipalId, Error> {
     Ok(PrincipalId(id))
 }
 
-/// Verifies a batch with its signer's keys: both signatures, the anchors' root, the digest of every
-/// sealed blob that came along, statements, the shape of its wraps, and that the command anchors
-/// exactly this manifest. Whether wraps open is for whoever holds the keys to see.
+/// Which batch a manifest says it is, before anything is verified: to look it up on the ledger.
+///
+/// # Errors
+/// As for [`claimed_signer`]; [`Error::Malformed`].
+pub fn claimed_batch(batch: &SealedBatch) -> Result<BatchId, Error> {
+    if batch.manifest.len() > MANIFEST_LIMIT {
+        return Err(shape("an oversized manifest"));
+    }
+    Ok(payload(&Signed::parse(&batch.manifest)?)?.batch)
+}
+
+fn payload(signed: &Signed) -> Result<Manifest, Error> {
+    let payload = signed.payload().ok_or_else(|| shape("an empty manifest"))?;
+    Ok(from_bytes(payload, MANIFEST_LIMIT, "a manifest")?)
+}
+
+/// Verifies an upload with its signer's keys: both signatures, the anchors' root, the digest of every
+/// sealed blob that came along, statements, the shape of its wraps and that every record has a way
+/// to its key, and that the command anchors exactly this manifest. Whether wraps open is for whoever
+/// holds the keys to see.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn verify(batch: &SealedBatch, signer: &PeerKeys, form: Form) -> Result<Manifest, Error> {
+pub fn verify(batch: &SealedBatch, signer: &PeerKeys) -> Result<Manifest, Error> {
     let manifest = manifest(&batch.manifest, signer)?;
-    check_lists(batch, &manifest)?;
+    check_content(batch, &manifest)?;
+    check_wraps(batch, &manifest)?;
+    for (anchor, record) in batch.anchors.iter().zip(&batch.records) {
+        let Some(envelope) = &record.statement else {
+            continue;
+        };
+        if check_statement(anchor, envelope, signer, None)?.signer != manifest.signer {
+            return Err(Error::Statement {
+                record: anchor.record,
+            });
+        }
+    }
+    Ok(manifest)
+}
+
+/// Verifies what a replica gets: the batch whose signed manifest has this digest on the ledger, as
+/// uploaded but without any key wrap ([`without_keys`]). Its signer's keys may have changed since it
+/// was anchored, so the ledger's digest stands for the signatures, which the custodian verified.
+///
+/// # Errors
+/// The first thing that is wrong; [`Error::NotAnchored`] if it is another manifest.
+pub fn verify_replica(batch: &SealedBatch, anchored: Digest) -> Result<Manifest, Error> {
+    if batch.manifest.len() > MANIFEST_LIMIT || sha256(&batch.manifest) != anchored {
+        return Err(Error::NotAnchored);
+    }
+    let manifest = payload(&Signed::parse(&batch.manifest)?)?;
+    check_content(batch, &manifest)?;
+    check_no_wraps(batch)?;
+    Ok(manifest)
+}
+
+/// What holds for an upload and for a replica: lists, the anchors' root, digests, the command.
+fn check_content(batch: &SealedBatch, manifest: &Manifest) -> Result<(), Error> {
+    check_lists(batch, manifest)?;
     if anchors_root(&batch.anchors) != manifest.anchors_root {
         return Err(Error::AnchorsRoot);
     }
-    match form {
-        Form::Upload => check_wraps(batch, &manifest)?,
-        Form::Replica => check_no_wraps(batch)?,
-    }
     for (anchor, record) in batch.anchors.iter().zip(&batch.records) {
-        check_record(anchor, record, &manifest, signer)?;
+        check_digests(anchor, record)?;
     }
-    check_command(batch, &manifest)?;
-    Ok(manifest)
+    check_command(batch, manifest)
 }
 
 /// Verifies a signed manifest with its signer's keys.
@@ -134,12 +171,7 @@ fn check_lists(batch: &SealedBatch, manifest: &Manifest) -> Result<(), Error> {
     Ok(())
 }
 
-fn check_record(
-    anchor: &RecordAnchor,
-    record: &SealedRecord,
-    manifest: &Manifest,
-    signer: &PeerKeys,
-) -> Result<(), Error> {
+fn check_digests(anchor: &RecordAnchor, record: &SealedRecord) -> Result<(), Error> {
     if let Some(blob) = &record.blob
         && (blob.len() as u64 != anchor.length || sha256(blob) != anchor.ciphertext)
     {
@@ -147,14 +179,7 @@ fn check_record(
             record: anchor.record,
         });
     }
-    let signed_by_the_same = match (&record.statement, anchor.statement) {
-        (Some(envelope), Some(_)) => {
-            check_statement(anchor, envelope, signer, None)?.signer == manifest.signer
-        }
-        (None, None) => true,
-        _ => false,
-    };
-    if signed_by_the_same {
+    if record.statement.as_deref().map(sha256) == anchor.statement {
         Ok(())
     } else {
         Err(Error::Statement {

@@ -5,23 +5,26 @@
 mod support;
 
 use proptest::prelude::*;
+use salus_crypto::digest::sha256;
 use salus_crypto::keys::PeerKeys;
 use salus_envelope::open::{
     check_binding, check_statement, key_wrap_context, open, record_context, record_key,
 };
 use salus_envelope::seal::{BatchBuilder, ClassKey, anchors_root, anchors_tree, detach_blobs};
 use salus_envelope::share::{unwrap_class_key, unwrap_record_key, wrap_record_key_under};
-use salus_envelope::verify::{Form, claimed_signer, decode, manifest, verify, without_keys};
+use salus_envelope::verify::{
+    claimed_signer, decode, manifest, verify, verify_replica, without_keys,
+};
 use salus_proto::encode::to_bytes;
 use salus_proto::ids::{PatientAlias, PrincipalId};
 use salus_proto::record::{KeyClass, RecordKind, SealedBatch};
 use support::*;
 
 /// Why a changed batch is refused.
-fn refused(made: &Made, form: Form, change: impl FnOnce(&mut SealedBatch)) -> String {
+fn refused(made: &Made, change: impl FnOnce(&mut SealedBatch)) -> String {
     let mut batch = made.batch.clone();
     change(&mut batch);
-    verify(&batch, &made.peer, form).unwrap_err().to_string()
+    verify(&batch, &made.peer).unwrap_err().to_string()
 }
 
 #[test]
@@ -31,7 +34,7 @@ fn a_batch_is_accepted_as_made_and_says_who_signed_what() {
     let batch = decode(&bytes).unwrap();
     assert!(batch == made.batch);
     assert_eq!(claimed_signer(&batch).unwrap(), CUSTODIAN);
-    let manifest = verify(&batch, &made.peer, Form::Upload).unwrap();
+    let manifest = verify(&batch, &made.peer).unwrap();
     assert_eq!((manifest.alias, manifest.count), (ALIAS, 3));
     let tree = anchors_tree(&batch.anchors);
     for (index, anchor) in batch.anchors.iter().enumerate() {
@@ -143,7 +146,7 @@ fn a_statement_is_about_one_record_and_one_plaintext() {
 #[test]
 fn every_part_of_an_upload_is_bound_to_the_signature() {
     let made = made();
-    let upload = |change: &dyn Fn(&mut SealedBatch)| refused(&made, Form::Upload, change);
+    let upload = |change: &dyn Fn(&mut SealedBatch)| refused(&made, change);
     assert!(upload(&|b| b.anchors[0].kind = RecordKind::Ecg).contains("signed over"));
     assert!(upload(&|b| b.anchors.swap(0, 1)).contains("signed over"));
     assert!(
@@ -261,7 +264,7 @@ fn a_record_stands_in_a_batch_once_and_versions_start_at_one() {
             };
             builder.add(item, key, &mut Seeded::new(3)).unwrap();
         }
-        verify(&builder.finish(2, None).unwrap(), &made.peer, Form::Upload)
+        verify(&builder.finish(2, None).unwrap(), &made.peer)
             .unwrap_err()
             .to_string()
     };
@@ -303,7 +306,7 @@ fn a_builder_refuses_what_nobody_could_open_or_store() {
 fn a_manifest_in_anothers_name_or_by_another_key_is_refused() {
     let made = made();
     let stranger = PeerKeys::parse(keys(40).public()).unwrap();
-    let error = verify(&made.batch, &stranger, Form::Upload).unwrap_err();
+    let error = verify(&made.batch, &stranger).unwrap_err();
     assert_eq!(error.name(), "signature");
     // The doctor signs a manifest that names the hospital as its signer.
     let author = salus_envelope::seal::Author {
@@ -320,12 +323,7 @@ fn a_manifest_in_anothers_name_or_by_another_key_is_refused() {
         .add(&made.items[0], key, &mut Seeded::new(1))
         .unwrap();
     let forged = forged.finish(1, None).unwrap();
-    assert_eq!(
-        verify(&forged, &made.peer, Form::Upload)
-            .unwrap_err()
-            .name(),
-        "signature"
-    );
+    assert_eq!(verify(&forged, &made.peer).unwrap_err().name(), "signature");
     let payload = salus_crypto::hybrid::verify(
         &made.peer,
         salus_crypto::label::MANIFEST,
@@ -348,16 +346,26 @@ fn a_replica_gets_everything_but_keys() {
     let made = made();
     let mut replica = made.batch.clone();
     without_keys(&mut replica);
-    let manifest = verify(&replica, &made.peer, Form::Replica).unwrap();
+    let anchored = sha256(&replica.manifest);
+    let manifest = verify_replica(&replica, anchored).unwrap();
     assert_eq!(manifest.anchors_root, anchors_root(&replica.anchors));
-    assert!(verify(&replica, &made.peer, Form::Upload).is_err());
+    assert!(verify(&replica, &made.peer).is_err());
+    let refused = |batch: &SealedBatch, change: &dyn Fn(&mut SealedBatch)| {
+        let mut batch = batch.clone();
+        change(&mut batch);
+        verify_replica(&batch, anchored).unwrap_err().to_string()
+    };
     for leak in [
         |b: &mut SealedBatch| b.record_wraps.clear(),
         |b: &mut SealedBatch| b.class_wraps.clear(),
         |b: &mut SealedBatch| b.records[0].key_wrap = None,
     ] {
-        assert!(refused(&made, Form::Replica, leak).contains("replica must not get"));
+        assert!(refused(&made.batch, &leak).contains("replica must not get"));
     }
+    assert!(refused(&replica, &|b| b.manifest[20] ^= 1).contains("ledger anchored"));
+    assert!(refused(&replica, &|b| b.anchors.swap(0, 1)).contains("signed over"));
+    assert!(refused(&replica, &|b| b.records[1].statement = None).contains("statement"));
+    assert!(refused(&replica, &|b| b.records[1].blob.as_mut().unwrap()[9] ^= 1).contains("anchor"));
 }
 
 #[test]
@@ -373,9 +381,9 @@ fn long_blobs_travel_apart() {
     let detached = detach_blobs(&mut batch, longest - 1);
     assert!(!detached.is_empty() && detached.len() < 3);
     for (digest, blob) in &detached {
-        assert_eq!(salus_crypto::digest::sha256(blob), *digest);
+        assert_eq!(sha256(blob), *digest);
     }
-    verify(&batch, &made.peer, Form::Upload).unwrap();
+    verify(&batch, &made.peer).unwrap();
 }
 
 #[test]
@@ -407,7 +415,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
             let accepted = decode(&bytes)
-                .and_then(|batch| verify(&batch, &made.peer, Form::Upload).map(|_| batch));
+                .and_then(|batch| verify(&batch, &made.peer).map(|_| batch));
             // Key wraps and the name are not signed: wraps fail when they are opened, the name is
             // the node's own directory. Everything else is bound to the signatures.
             if let Ok(batch) = accepted {

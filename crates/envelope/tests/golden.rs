@@ -14,7 +14,7 @@ use salus_crypto::digest::sha256;
 use salus_crypto::{hybrid, label};
 use salus_envelope::open::{key_wrap_context, open, record_context, record_key};
 use salus_envelope::share::{unwrap_class_key, unwrap_record_key};
-use salus_envelope::verify::{Form, decode, verify};
+use salus_envelope::verify::{decode, verify};
 use salus_proto::encode::{from_bytes, to_bytes};
 use salus_proto::record::{
     ClassWrapContext, MANIFEST_LIMIT, Manifest, RecordWrapContext, SealedBatch, Statement,
@@ -127,7 +127,7 @@ fn the_committed_batch_is_what_the_code_makes_and_accepts() {
         })
     });
     let batch = decode(&unhex(&file["batch"])).unwrap();
-    verify(&batch, &made.peer, Form::Upload).unwrap();
+    verify(&batch, &made.peer).unwrap();
     // The statement is hedged too, and with it its digest, the anchors' root and the manifest.
     let mut now = made.batch.clone();
     now.anchors[1].statement = batch.anchors[1].statement;
@@ -265,7 +265,7 @@ fn edits(batch: &SealedBatch, bytes: &[u8]) -> Vec<Value> {
     let made = made();
     for row in &mut rows {
         let error = decode(&edited(bytes, row))
-            .and_then(|batch| verify(&batch, &made.peer, Form::Upload))
+            .and_then(|batch| verify(&batch, &made.peer))
             .unwrap_err();
         row["error"] = error.name().into();
     }
@@ -292,7 +292,7 @@ fn committed_malformed_batches_are_refused_for_the_committed_reason() {
     assert!(edits.len() >= 15);
     for edit in edits {
         let error = decode(&edited(&good, edit))
-            .and_then(|batch| verify(&batch, &made.peer, Form::Upload))
+            .and_then(|batch| verify(&batch, &made.peer))
             .expect_err(edit["name"].as_str().unwrap());
         assert_eq!(error.name(), edit["error"], "{}", edit["name"]);
     }
