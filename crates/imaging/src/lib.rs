@@ -15,16 +15,21 @@
 )]
 
 mod augment;
+pub mod calibration;
+mod checkpoint;
 pub mod dataset;
 mod error;
 mod kernels;
 pub mod metrics;
+pub mod model;
 pub mod network;
 mod ops;
 pub mod optimiser;
 pub mod partition;
 pub mod picture;
+pub mod predict;
 pub mod random;
+pub mod simulate;
 pub mod train;
 pub mod weights;
 

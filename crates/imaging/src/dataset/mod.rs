@@ -268,7 +268,7 @@ pub(crate) mod testing {
                 (60.0 + 60.0 * random.unit() + if inside { 90.0 } else { 0.0 }) as u8
             });
             let pixels = pixels.collect();
-            let split = if i % 8 < 6 {
+            let split = if i / 2 % 8 < 6 {
                 Split::Training
             } else {
                 Split::Test

@@ -204,7 +204,10 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         patients: run.patients.clone(),
     })?;
     let settings = run.settings()?;
-    let mut progress = Progress { output, passes: run.passes(kind) };
+    let mut progress = Progress {
+        output,
+        passes: run.passes(kind),
+    };
     std::fs::create_dir_all(&run.out)
         .with_context(|| format!("cannot make the folder {}", run.out.display()))?;
     let engine = run.engine();
@@ -221,18 +224,33 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
 impl Run {
     #[cfg(feature = "cuda")]
     fn engine(&self) -> Engine {
-        if self.cuda { Engine::cuda() } else { Engine::cpu() }
+        if self.cuda {
+            Engine::cuda()
+        } else {
+            Engine::cpu()
+        }
     }
 
     #[cfg(not(feature = "cuda"))]
-    #[expect(clippy::unused_self, reason = "the argument exists with the cuda feature only")]
+    #[expect(
+        clippy::unused_self,
+        reason = "the argument exists with the cuda feature only"
+    )]
     fn engine(&self) -> Engine {
         Engine::cpu()
     }
 
     fn passes(&self, kind: &str) -> u64 {
-        let sites = if kind == "local" { self.sites as u64 } else { 1 };
-        let epochs = if kind == "federated" { 1 } else { u64::from(self.local_epochs) };
+        let sites = if kind == "local" {
+            self.sites as u64
+        } else {
+            1
+        };
+        let epochs = if kind == "federated" {
+            1
+        } else {
+            u64::from(self.local_epochs)
+        };
         u64::from(self.rounds) * epochs * sites
     }
 
@@ -268,24 +286,47 @@ impl Run {
         let (beta1, beta2, tau) = (Micro(900_000), Micro(990_000), Micro(1_000));
         Ok(match self.strategy {
             StrategyName::Fedavg => Strategy::FedAvg,
-            StrategyName::Fedprox => Strategy::FedProx { mu: micro("--mu", self.mu)? },
+            StrategyName::Fedprox => Strategy::FedProx {
+                mu: micro("--mu", self.mu)?,
+            },
             StrategyName::Fedavgm => Strategy::FedAvgM {
                 rate: whole()?,
                 momentum: micro("--server-momentum", self.server_momentum)?,
             },
-            StrategyName::Fedadam => Strategy::FedAdam { rate: adaptive()?, beta1, beta2, tau },
-            StrategyName::Fedyogi => Strategy::FedYogi { rate: adaptive()?, beta1, beta2, tau },
-            StrategyName::Fedadagrad => Strategy::FedAdagrad { rate: adaptive()?, beta1: Micro(0), tau },
+            StrategyName::Fedadam => Strategy::FedAdam {
+                rate: adaptive()?,
+                beta1,
+                beta2,
+                tau,
+            },
+            StrategyName::Fedyogi => Strategy::FedYogi {
+                rate: adaptive()?,
+                beta1,
+                beta2,
+                tau,
+            },
+            StrategyName::Fedadagrad => Strategy::FedAdagrad {
+                rate: adaptive()?,
+                beta1: Micro(0),
+                tau,
+            },
             StrategyName::Scaffold => Strategy::Scaffold { rate: whole()? },
             StrategyName::Fedbn => Strategy::FedBn,
             StrategyName::Median => Strategy::Median,
-            StrategyName::TrimmedMean => Strategy::TrimmedMean { trim: self.byzantine },
-            StrategyName::Krum => Strategy::Krum { byzantine: self.byzantine },
+            StrategyName::TrimmedMean => Strategy::TrimmedMean {
+                trim: self.byzantine,
+            },
+            StrategyName::Krum => Strategy::Krum {
+                byzantine: self.byzantine,
+            },
             StrategyName::MultiKrum => {
                 let present = self.sites.saturating_sub(self.absent);
                 let keep = present.saturating_sub(usize::from(self.byzantine) + 2);
                 let keep = u16::try_from(keep).context("too many sites")?;
-                Strategy::MultiKrum { byzantine: self.byzantine, keep }
+                Strategy::MultiKrum {
+                    byzantine: self.byzantine,
+                    keep,
+                }
             }
         })
     }
@@ -295,7 +336,9 @@ impl Run {
             epochs: self.local_epochs,
             batch: self.batch,
             optimiser: match self.optimiser {
-                OptimiserName::Sgd => Optimiser::Sgd { momentum: micro("--momentum", self.momentum)? },
+                OptimiserName::Sgd => Optimiser::Sgd {
+                    momentum: micro("--momentum", self.momentum)?,
+                },
                 OptimiserName::Adam => Optimiser::Adam,
                 OptimiserName::Adamw => Optimiser::AdamW,
             },
@@ -335,7 +378,9 @@ impl Watch for Progress<'_> {
     fn round(&mut self, round: &RoundReport) {
         let validation = round.validation.and_then(|v| v.auc);
         let auc = validation.map_or_else(String::new, |auc| format!(", validation AUC {auc:.3}"));
-        let site = round.site.map_or_else(String::new, |site| format!("site {site}, "));
+        let site = round
+            .site
+            .map_or_else(String::new, |site| format!("site {site}, "));
         let (number, loss, seconds) = (round.round + 1, round.loss, round.seconds);
         self.output.progress(&format!(
             "{site}round {number} of {}: loss {loss:.4}{auc}, {seconds:.1} s",
@@ -345,7 +390,10 @@ impl Watch for Progress<'_> {
 }
 
 /// Time since the first call.
-#[expect(clippy::disallowed_methods, reason = "how long a run took is shown, never computed with")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a run took is shown, never computed with"
+)]
 fn monotonic() -> Duration {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     START.get_or_init(std::time::Instant::now).elapsed()
@@ -356,7 +404,9 @@ fn micro(name: &str, value: f64) -> anyhow::Result<Micro> {
 }
 
 fn parse_fold(text: &str) -> Result<(usize, usize), String> {
-    let parsed = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+    let parsed = text
+        .split_once('/')
+        .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
     match parsed {
         Some((i, n)) if i < n && n >= 2 => Ok((i, n)),
         _ => Err("expected I/N with I below N, for example 0/5".into()),
@@ -372,9 +422,13 @@ fn words(report: &RunReport) -> String {
         report.seconds
     )];
     let figures = |name: &str, r: &salus_imaging::metrics::Report| {
-        let auc = r.figures.auc.zip(r.auc_95).map_or_else(String::new, |(auc, [low, high])| {
-            format!(", AUC {auc:.3} ({low:.3} to {high:.3})")
-        });
+        let auc = r
+            .figures
+            .auc
+            .zip(r.auc_95)
+            .map_or_else(String::new, |(auc, [low, high])| {
+                format!(", AUC {auc:.3} ({low:.3} to {high:.3})")
+            });
         format!(
             "{name}: accuracy {:.3}, balanced accuracy {:.3}{auc}, {} images",
             r.figures.accuracy, r.figures.balanced_accuracy, r.images
@@ -383,8 +437,18 @@ fn words(report: &RunReport) -> String {
     lines.extend(report.test.as_ref().map(|r| figures("test", r)));
     for hospital in &report.hospitals {
         let name = |what: &str| format!("hospital {} {what}", hospital.site);
-        lines.extend(hospital.own.as_ref().map(|r| figures(&name("own images"), r)));
-        lines.extend(hospital.test.as_ref().map(|r| figures(&name("common test"), r)));
+        lines.extend(
+            hospital
+                .own
+                .as_ref()
+                .map(|r| figures(&name("own images"), r)),
+        );
+        lines.extend(
+            hospital
+                .test
+                .as_ref()
+                .map(|r| figures(&name("common test"), r)),
+        );
     }
     lines.join("\n")
 }

@@ -44,21 +44,28 @@ struct Line {
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
-    let model = Model::open(&arguments.model).with_context(|| {
-        format!("cannot open the model in {}", arguments.model.display())
-    })?;
+    let model = Model::open(&arguments.model)
+        .with_context(|| format!("cannot open the model in {}", arguments.model.display()))?;
     let predictor = Predictor::new(&model, &Engine::cpu());
     for image in &arguments.images {
         let name = image.display().to_string();
         let bytes = read(image)?;
-        let picture = predictor.picture(&bytes).with_context(|| format!("cannot read {name}"))?;
+        let picture = predictor
+            .picture(&bytes)
+            .with_context(|| format!("cannot read {name}"))?;
         let prediction = predictor.predict(&picture)?;
         if let Some(target) = &arguments.heatmap {
             let target = heat_map_path(target, image, arguments.images.len() > 1)?;
             std::fs::write(&target, predictor.heat_map(&picture)?)
                 .with_context(|| format!("cannot write {}", target.display()))?;
         }
-        output.report(&Line { image: name, prediction }, words)?;
+        output.report(
+            &Line {
+                image: name,
+                prediction,
+            },
+            words,
+        )?;
     }
     Ok(Exit::Done)
 }
@@ -66,7 +73,11 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let named = || format!("cannot read {}", path.display());
     let length = std::fs::metadata(path).with_context(named)?.len();
-    anyhow::ensure!(length <= IMAGE_LIMIT_BYTES, "{} is larger than {IMAGE_LIMIT_BYTES} bytes", path.display());
+    anyhow::ensure!(
+        length <= IMAGE_LIMIT_BYTES,
+        "{} is larger than {IMAGE_LIMIT_BYTES} bytes",
+        path.display()
+    );
     std::fs::read(path).with_context(named)
 }
 
@@ -82,9 +93,15 @@ fn heat_map_path(target: &Path, image: &Path, several: bool) -> anyhow::Result<P
 
 fn words(line: &Line) -> String {
     let each = line.prediction.probabilities.iter();
-    let each: Vec<String> =
-        each.map(|p| format!("{} {:.1} %", p.class, p.probability * 100.0)).collect();
-    let mut text = format!("{}: {} ({})", line.image, line.prediction.class, each.join(", "));
+    let each: Vec<String> = each
+        .map(|p| format!("{} {:.1} %", p.class, p.probability * 100.0))
+        .collect();
+    let mut text = format!(
+        "{}: {} ({})",
+        line.image,
+        line.prediction.class,
+        each.join(", ")
+    );
     for warning in &line.prediction.warnings {
         text.push_str(&format!("\n  warning: {}", explain(*warning)));
     }
@@ -95,7 +112,9 @@ fn explain(warning: salus_imaging::calibration::Warning) -> &'static str {
     use salus_imaging::calibration::Warning;
     match warning {
         Warning::Uncalibrated => "the probabilities are not calibrated",
-        Warning::WrongModality => "this does not look like the kind of picture the model was trained on",
+        Warning::WrongModality => {
+            "this does not look like the kind of picture the model was trained on"
+        }
         Warning::OutOfDistribution => "the model has seen nothing like this image",
         Warning::Unsure => "the model is not sure",
     }

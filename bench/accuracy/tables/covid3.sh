@@ -1,0 +1,5 @@
+# COVID, normal, pneumonia; 5 folds by patient, 5 hospitals, Dirichlet 0.5. The classes come from
+# different sources: parity with a paper, no clinical proof.
+folds=(0/5 1/5 2/5 3/5 4/5)
+common=(--data "$data/covid-xray" --size 128 --sites 5 --split dirichlet:0.5
+    --model darkcovidnet --rounds 60 --class-weights)

@@ -1,0 +1,5 @@
+# PneumoniaMNIST 28 px, official test set, 8 hospitals, Dirichlet 0.3.
+folds=(all)
+common=(--data "$data/medmnist/pneumoniamnist.npz" --classes normal,pneumonia
+    --patients "$data/pneumonia-cxr-224/manifest.csv" --size 28 --sites 8 --split dirichlet:0.3
+    --model small --rounds 40 --class-weights)

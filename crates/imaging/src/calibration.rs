@@ -1,0 +1,213 @@
+//! When to believe a prediction: a softmax temperature (Guo et al. 2017) and what the training images
+//! looked like, both measured on validation images, so that other input gets a warning.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::dataset::DataSet;
+use crate::picture::Picture;
+use crate::train::{Judge, Judgement, softmax};
+
+/// Fewest validation images of a class for which a temperature is believed.
+const MINIMUM_IMAGES: usize = 20;
+/// Share of validation images inside each limit.
+const INSIDE: f64 = 0.995;
+/// A limit is widened by this factor, since new hospitals differ a little.
+const MARGIN: f64 = 1.5;
+/// Colour above this (0..255) is no radiograph, where training images were grey.
+const COLOUR_LIMIT: f32 = 12.0;
+/// Aspect ratios beyond this, either way, are unusual for a frontal film.
+const ASPECT_LIMIT: f32 = 2.0;
+
+/// Measured on validation images after training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Scores are divided by this before softmax; `None` where too few images were held back.
+    pub temperature: Option<f64>,
+    /// Validation images of each class.
+    pub images: Vec<usize>,
+    /// Mean of each channel of the last feature map.
+    pub feature_means: Vec<f32>,
+    /// Standard deviation of each channel.
+    pub feature_deviations: Vec<f32>,
+    /// Largest usual mean square deviation of features from their means.
+    pub distance_limit: f64,
+    /// Smallest and largest usual mean pixel, 0..255.
+    pub brightness: [f32; 2],
+    /// Smallest and largest usual standard deviation of pixels.
+    pub contrast: [f32; 2],
+}
+
+/// Why a prediction is not to be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Warning {
+    /// No temperature could be fitted: probabilities are not calibrated.
+    Uncalibrated,
+    /// Colour, shape or brightness unlike any training image: probably another kind of picture.
+    WrongModality,
+    /// The network's features lie outside what it was trained on.
+    OutOfDistribution,
+    /// The most likely class is hardly more likely than the next.
+    Unsure,
+}
+
+impl Calibration {
+    /// Measures on `indices`; with none of them everything is a warning.
+    pub fn measure(judge: &Judge<'_>, data: &DataSet, indices: &[usize]) -> Result<Self, Error> {
+        let images: Vec<&[u8]> = indices
+            .iter()
+            .map(|i| data.samples[*i].pixels.as_slice())
+            .collect();
+        let judged = judge.judge(&images)?;
+        let labels: Vec<usize> = indices.iter().map(|i| data.samples[*i].class).collect();
+        let counts = data.counts(indices);
+        let enough = counts.iter().all(|n| *n >= MINIMUM_IMAGES);
+        let (feature_means, feature_deviations) = statistics(&judged);
+        let mut out = Self {
+            temperature: enough.then(|| temperature(&judged, &labels)),
+            images: counts,
+            feature_means,
+            feature_deviations,
+            distance_limit: 0.0,
+            brightness: [0.0; 2],
+            contrast: [0.0; 2],
+        };
+        out.distance_limit =
+            high(judged.iter().map(|j| out.distance(&j.features)).collect()) * MARGIN;
+        let (means, deviations): (Vec<f64>, Vec<f64>) = images.iter().map(|i| moments(i)).unzip();
+        (out.brightness, out.contrast) = (range(means), range(deviations));
+        Ok(out)
+    }
+
+    /// Probabilities at the fitted temperature, at 1 where there is none.
+    pub(crate) fn probabilities(&self, scores: &[f32]) -> Vec<f32> {
+        softmax(scores, self.temperature.unwrap_or(1.0))
+    }
+
+    /// What is unusual about an image and what the network saw in it.
+    pub(crate) fn warnings(
+        &self,
+        picture: &Picture,
+        judged: &Judgement,
+        probabilities: &[f32],
+    ) -> Vec<Warning> {
+        let mut out = Vec::new();
+        if self.temperature.is_none() {
+            out.push(Warning::Uncalibrated);
+        }
+        let (brightness, contrast) = moments(&picture.planes);
+        let within =
+            |[low, high]: [f32; 2], value: f64| (f64::from(low)..=f64::from(high)).contains(&value);
+        let coloured = picture.channels == 1 && picture.colour > COLOUR_LIMIT;
+        let shape = !(1.0 / ASPECT_LIMIT..=ASPECT_LIMIT).contains(&picture.aspect);
+        if coloured
+            || shape
+            || !within(self.brightness, brightness)
+            || !within(self.contrast, contrast)
+        {
+            out.push(Warning::WrongModality);
+        }
+        // Written so that a distance that is not a number warns too.
+        if !(self.distance(&judged.features) <= self.distance_limit) {
+            out.push(Warning::OutOfDistribution);
+        }
+        let mut sorted = probabilities.to_vec();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        if sorted.len() > 1 && sorted[0] - sorted[1] < 0.2 {
+            out.push(Warning::Unsure);
+        }
+        out
+    }
+
+    /// Mean over the channels of the squared deviation in standard deviations.
+    fn distance(&self, features: &[f32]) -> f64 {
+        let pairs = features
+            .iter()
+            .zip(&self.feature_means)
+            .zip(&self.feature_deviations);
+        let sum: f64 = pairs
+            .map(|((f, m), d)| (f64::from(f - m) / f64::from(d.max(1e-6))).powi(2))
+            .sum();
+        sum / features.len().max(1) as f64
+    }
+}
+
+/// Minimises the negative log-likelihood over the logarithm of the temperature by golden section
+/// (the function has one minimum); 0.05 to 20.
+fn temperature(judged: &[Judgement], labels: &[usize]) -> f64 {
+    let loss = |log: f64| -> f64 {
+        let terms = judged.iter().zip(labels).map(|(judged, label)| {
+            let p = softmax(&judged.scores, log.exp());
+            -f64::from(p[*label]).max(1e-12).ln()
+        });
+        terms.sum()
+    };
+    let golden = (5f64.sqrt() - 1.0) / 2.0;
+    let (mut low, mut high) = (0.05f64.ln(), 20f64.ln());
+    for _ in 0..60 {
+        let (a, b) = (high - golden * (high - low), low + golden * (high - low));
+        if loss(a) < loss(b) {
+            high = b;
+        } else {
+            low = a;
+        }
+    }
+    (f64::midpoint(low, high)).exp()
+}
+
+fn statistics(judged: &[Judgement]) -> (Vec<f32>, Vec<f32>) {
+    let channels = judged.first().map_or(0, |j| j.features.len());
+    let count = judged.len().max(1) as f64;
+    (0..channels)
+        .map(|c| {
+            let mean = judged.iter().map(|j| f64::from(j.features[c])).sum::<f64>() / count;
+            let square = |j: &Judgement| (f64::from(j.features[c]) - mean).powi(2);
+            let variance = judged.iter().map(square).sum::<f64>() / count;
+            (mean as f32, variance.sqrt() as f32)
+        })
+        .unzip()
+}
+
+/// Mean and standard deviation of bytes.
+fn moments(pixels: &[u8]) -> (f64, f64) {
+    let count = pixels.len().max(1) as f64;
+    let sum: u64 = pixels.iter().map(|p| u64::from(*p)).sum();
+    let squares: u64 = pixels.iter().map(|p| u64::from(*p) * u64::from(*p)).sum();
+    let mean = sum as f64 / count;
+    (mean, (squares as f64 / count - mean * mean).max(0.0).sqrt())
+}
+
+fn high(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values
+        .get(((values.len() as f64 * INSIDE) as usize).min(values.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or(0.0)
+}
+
+/// From the smallest to the largest value, widened on both sides.
+fn range(values: Vec<f64>) -> [f32; 2] {
+    let low = -high(values.iter().map(|v| -v).collect());
+    let high = high(values);
+    let reach = (high - low) * (MARGIN - 1.0) / 2.0;
+    [(low - reach) as f32, (high + reach) as f32]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_temperature_undoes_overconfidence() {
+        // Scores of ±4 with one in four wrong: the honest score is ln 3, so the temperature 8 / ln 3.
+        let one = |i: usize| Judgement {
+            scores: vec![0.0, 8.0],
+            features: vec![i as f32],
+        };
+        let judged: Vec<_> = (0..400).map(one).collect();
+        let labels: Vec<usize> = (0..400).map(|i| usize::from(i % 4 != 0)).collect();
+        assert!((temperature(&judged, &labels) - 8.0 / 3f64.ln()).abs() < 1e-3);
+    }
+}
