@@ -301,7 +301,7 @@ impl<M: Machine> Chain<M> {
     fn members_of(&self, height: u64) -> Result<MemberList, Error> {
         let (number, epoch) = &self.epoch;
         if height >= epoch.first {
-            return crate::members::list(&epoch.members);
+            return Ok(MemberList::from_bytes(&epoch.members)?);
         }
         let epochs = self.store.read()?.epochs()?;
         let holds = epochs
@@ -309,7 +309,7 @@ impl<M: Machine> Chain<M> {
             .rev()
             .find(|(_, epoch)| height >= epoch.first);
         let (_, epoch) = holds.ok_or_else(|| Error::corrupt("an epoch is missing"))?;
-        crate::members::list(&epoch.members)
+        Ok(MemberList::from_bytes(&epoch.members)?)
     }
 }
 
@@ -329,7 +329,7 @@ pub(crate) fn genesis<M: Machine>(machine: &M, origin: &Origin) -> Result<Commit
     let members = state
         .get(MEMBERS_STATE_KEY)
         .ok_or_else(|| Error::Configuration("genesis names no members".into()))?;
-    crate::members::list(&members).map_err(|e| Error::Configuration(e.to_string()))?;
+    MemberList::from_bytes(&members).map_err(|e| Error::Configuration(e.to_string()))?;
     let state = state.into_writes();
     let mut tree = StateTree::new();
     tree.apply(

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use salus_contract::{BlockContext, Overlay};
 use salus_ledger::tree::leaf_hash;
-use salus_ledger::{CertifiedCheckpoint, Frontier, StateChange, StateTree};
+use salus_ledger::{CertifiedCheckpoint, Frontier, MemberList, StateChange, StateTree};
 use salus_proto::checkpoint::{Checkpoint, MEMBERS_STATE_KEY, SignedNote};
 use salus_proto::command::{ENTRY_LIMIT, Entry};
 use salus_proto::{Digest, encode};
@@ -363,7 +363,7 @@ fn check_note(
         .rev()
         .find(|epoch| epoch.first <= checkpoint.height);
     let members = holds.ok_or("no epoch holds its height")?;
-    let members = crate::members::list(&members.members).map_err(|error| error.to_string())?;
+    let members = MemberList::from_bytes(&members.members).map_err(|error| error.to_string())?;
     CertifiedCheckpoint::verify(&note, &members, &origin.name)
         .map_err(|error| error.to_string())?;
     match replayed.roots.get(&size) {

@@ -13,7 +13,6 @@ mod engine;
 mod error;
 mod fsck;
 pub mod machine;
-mod members;
 mod pool;
 mod replica;
 mod start;

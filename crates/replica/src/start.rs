@@ -199,6 +199,7 @@ pub fn start<M: Machine>(config: Config, machine: M) -> Result<Running<M>, Error
                     _ = &mut network => { Err(Error::Stopped("the network ended".into())) },
                 }
             });
+            tracing::info!(?result, "the replica has stopped");
             finished.with(result);
         })?;
     // The runtime takes the directory's lock; an error before that ends the channel.

@@ -132,3 +132,176 @@ async fn a_member_that_starts_again_has_everything_it_acknowledged() {
         node.stop().unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_joins_votes_and_another_leaves_while_the_consortium_runs() {
+    use salus_proto::command::Action;
+    use salus_proto::ids::ProposalId;
+    use salus_proto::member::MembershipChange;
+
+    let consortium = Consortium::of(2);
+    let mut nodes: Vec<_> = (0..2).map(|at| Some(consortium.start(at))).collect();
+    let replica = nodes[0].as_ref().unwrap().replica();
+    let newcomer = std::sync::Arc::new(support::keys(3, &support::free_address().to_string()));
+    let change = |at: usize, sequence, action| {
+        let command = consortium.signed(&consortium.keys[at], sequence, action);
+        let replica = nodes[at].as_ref().unwrap().replica();
+        async move { replica.submit(command).await.unwrap() }
+    };
+
+    // Both must agree to a third.
+    let proposal = ProposalId([1; 16]);
+    let join = MembershipChange::Join(newcomer.member.clone());
+    change(
+        0,
+        1,
+        Action::ProposeMembership {
+            proposal,
+            change: join,
+        },
+    )
+    .await;
+    change(1, 1, Action::ApproveMembership { proposal }).await;
+    let mut config = consortium.config_of(&newcomer, &consortium.path(2));
+    config.introductions = consortium.genesis.members.clone();
+    let third = salus_replica::start(
+        config,
+        salus_replica::Contract::new(consortium.genesis.clone()),
+    )
+    .unwrap();
+    third.replica().executed(2).await.unwrap();
+    let committed = third
+        .replica()
+        .submit(consortium.signed(&newcomer, 1, report()))
+        .await
+        .unwrap();
+    let certified = replica.certified_at(committed.index + 1).await.unwrap();
+    assert_eq!(replica.status().epoch, 1);
+    assert!(
+        certified
+            .note
+            .contains(&newcomer.member.organisation.to_string())
+    );
+
+    // The second leaves; the two others go on without it.
+    let proposal = ProposalId([2; 16]);
+    let leave = MembershipChange::Leave(consortium.keys[1].member.organisation);
+    change(
+        0,
+        2,
+        Action::ProposeMembership {
+            proposal,
+            change: leave,
+        },
+    )
+    .await;
+    change(1, 2, Action::ApproveMembership { proposal }).await;
+    let approve = Action::ApproveMembership { proposal };
+    third
+        .replica()
+        .submit(consortium.signed(&newcomer, 2, approve))
+        .await
+        .unwrap();
+    let before = replica.status().size;
+    third
+        .replica()
+        .submit(consortium.signed(&newcomer, 3, report()))
+        .await
+        .unwrap();
+    nodes[1].take().unwrap().stop().unwrap();
+    let last = replica.submit(consortium.command(0, 3)).await.unwrap();
+    assert!(last.index > before);
+    let certified = replica.certified_at(last.index + 1).await.unwrap();
+    assert!(
+        !certified
+            .note
+            .contains(&consortium.keys[1].member.organisation.to_string())
+    );
+    assert_eq!(replica.status().epoch, 2);
+}
+
+fn report() -> salus_proto::command::Action {
+    salus_proto::command::Action::ReportIncident {
+        kind: salus_proto::command::IncidentKind::Recovered,
+        evidence: salus_proto::Digest([5; 32]),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_of_the_store_finds_nothing_wrong_and_names_what_was_altered() {
+    use redb::ReadableTable as _;
+    use salus_replica::Finding;
+
+    let consortium = Consortium::of(1);
+    let node = consortium.start(0);
+    for sequence in 1..=300 {
+        // Several at once would share blocks; one by one is what leaves many checkpoints.
+        node.replica()
+            .submit(consortium.command(0, sequence))
+            .await
+            .unwrap();
+    }
+    node.replica().certified_at(300).await.unwrap();
+    node.stop().unwrap();
+    let machine = salus_replica::Contract::new(consortium.genesis.clone());
+    let config = consortium.config(0);
+    let check = || {
+        let (genesis, origin) = (&config.genesis, &config.origin);
+        salus_replica::fsck(
+            &config.directory,
+            &machine,
+            genesis,
+            origin,
+            config.founded_ms,
+        )
+        .unwrap()
+    };
+    let report = check();
+    assert_eq!(report.findings, []);
+    assert_eq!(report.entries, 300);
+    assert!(report.keys > 0 && report.checkpoints > 0, "{report:?}");
+
+    // Whoever can write the file can also make the database's own checksums fit.
+    let alter = |table: &str, at: usize| {
+        let path = config.directory.join("ledger.redb");
+        let database = redb::Database::open(path).unwrap();
+        let write = database.begin_write().unwrap();
+        let altered = match table {
+            "entries" => {
+                let definition = redb::TableDefinition::<u64, &[u8]>::new("entries");
+                let mut table = write.open_table(definition).unwrap();
+                let mut entry = table.get(at as u64).unwrap().unwrap().value().to_vec();
+                *entry.last_mut().unwrap() ^= 1;
+                table.insert(at as u64, entry.as_slice()).unwrap();
+                Vec::new()
+            }
+            _ => {
+                let definition = redb::TableDefinition::<&[u8], &[u8]>::new("state");
+                let mut table = write.open_table(definition).unwrap();
+                let (key, mut value) = {
+                    let (key, value) = table.iter().unwrap().nth(at).unwrap().unwrap();
+                    (key.value().to_vec(), value.value().to_vec())
+                };
+                *value.last_mut().unwrap() ^= 1;
+                table.insert(key.as_slice(), value.as_slice()).unwrap();
+                key
+            }
+        };
+        write.commit().unwrap();
+        altered
+    };
+    let key = alter("state", 0);
+    assert_eq!(check().findings, [Finding::Value(key)]);
+    alter("state", 0);
+    alter("entries", 123);
+    let findings = check().findings;
+    assert!(
+        findings.contains(&Finding::EntryAltered(123)),
+        "{findings:?}"
+    );
+    assert!(
+        !findings
+            .iter()
+            .any(|f| matches!(f, Finding::EntryAltered(at) if *at != 123))
+    );
+}

@@ -56,7 +56,7 @@ impl Epochs {
 
     /// Adds an epoch or updates its end.
     pub(crate) fn put(&self, number: u64, epoch: Epoch) -> Result<(), Error> {
-        let members = crate::members::list(&epoch.members)?;
+        let members = MemberList::from_bytes(&epoch.members)?;
         let participants = engine_keys(&members)?;
         let signer = Scheme::signer(&self.namespace, participants.clone(), self.key.clone());
         let signs = signer.is_some();

@@ -144,7 +144,7 @@ impl<M: Machine> Executor<M> {
         let members = outcome
             .members
             .as_deref()
-            .map(crate::members::list)
+            .map(MemberList::from_bytes)
             .transpose()?;
         let entered = outcome
             .epochs
@@ -207,7 +207,7 @@ pub(crate) fn known_members(snapshot: &Snapshot, epochs: &Epochs) -> Result<Vec<
         members.extend_from_slice(list.members());
     }
     if let Some(bytes) = snapshot.value(MEMBERS_STATE_KEY)? {
-        for member in crate::members::list(&bytes)?.members() {
+        for member in MemberList::from_bytes(&bytes)?.members() {
             if members
                 .iter()
                 .all(|known| known.engine_key != member.engine_key)

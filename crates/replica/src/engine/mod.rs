@@ -283,7 +283,7 @@ where
     marshal.start(Delivery(deliver), buffer, resolver);
     let (due, due_receiver) = mpsc::unbounded_channel();
     let (turn, mut turns) = mpsc::unbounded_channel();
-    let (ended, mut ended_receiver) = mpsc::unbounded_channel();
+    let (epoch_ended, mut ended_receiver) = mpsc::unbounded_channel();
     let tip = Mark {
         height: chain.tip().height,
         time_ms: chain.tip().time_ms,
@@ -309,7 +309,7 @@ where
         origin.name,
         timing.clone(),
         due_receiver,
-        ended,
+        epoch_ended,
         tip,
     );
     let (sender, receiver) = channels.notes;
@@ -371,18 +371,22 @@ where
         .enter(&context, epochs.latest().map_or(0, |(number, _)| number))
         .await?;
 
+    let ended = |what: &str| Err(Error::Stopped(format!("{what} ended")));
     let mut stop = shared.stop.subscribe();
     select_loop! {
         context,
         on_stopped => {},
         result = stop.wait_for(|stop| *stop) => {
             drop(result);
-            break;
+            return Ok(());
         },
-        ended = &mut executor => {
-            return ended.unwrap_or_else(|error| Err(Error::Stopped(error.to_string())));
+        result = &mut executor => {
+            result.unwrap_or_else(|error| Err(Error::Stopped(error.to_string())))?;
+            return ended("the delivery of blocks");
         },
-        Some(turned) = turns.recv() else break => {
+        Some(turned) = turns.recv() else {
+            return ended("the execution of blocks");
+        } => {
             if let Some(members) = turned.members {
                 tracked += 1;
                 directory.track(tracked, &members);
@@ -392,8 +396,12 @@ where
             }
         },
         // Votes of epochs that we have not reached; heartbeats tell where ours ended.
-        Some(_) = early_votes.recv() else break => {},
-        Some((peer, last)) = ended_receiver.recv() else break => {
+        Some(_) = early_votes.recv() else {
+            return ended("the network");
+        } => {},
+        Some((peer, last)) = ended_receiver.recv() else {
+            return ended("the exchange of checkpoints");
+        } => {
             mailbox.hint_finalized(Height::new(last), NonEmptyVec::new(peer));
         },
     }

@@ -67,6 +67,17 @@ impl NoteSigner for Keys {
     }
 }
 
+/// A directory in memory where there is one: the engine flushes the whole file system when it starts,
+/// which takes its time on a disk that others write to.
+fn directory() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
+
 /// A free port of the loopback interface.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
@@ -110,7 +121,7 @@ impl Consortium {
             genesis,
             keys,
             timing,
-            directory: tempfile::tempdir().unwrap(),
+            directory: directory(),
         }
     }
 
