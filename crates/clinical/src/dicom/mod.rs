@@ -10,6 +10,7 @@
 //! [`Error::Unsupported`] that names the transfer syntax, or an error of the codec.
 
 mod charset;
+mod codestream;
 mod element;
 mod jpeg_ls;
 mod pixels;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::codestream::CodestreamSize;
 use super::element::{DataSet, PIXEL_DATA, Value};
 use super::{Limits, Pixels, jpeg_ls, rle};
 use crate::{Error, Result};
@@ -412,7 +413,7 @@ fn jpeg_2000(frame: &[u8], d: &Description, high_throughput: bool) -> Result<Vec
         reason,
         offset: 0,
     };
-    let size = CodestreamSize::read(frame)?;
+    let size = CodestreamSize::check(frame)?;
     if (size.width, size.height, size.components) != (d.columns.into(), d.rows.into(), d.samples) {
         return Err(bad("a codestream of another size"));
     }
@@ -480,82 +481,4 @@ fn part_15(frame: &[u8]) -> dicom_toolkit_jpeg2000::Result<Vec<u16>> {
             .map(|w| u16::from_le_bytes(*w))
             .collect(),
     })
-}
-
-/// What the SIZ segment says (ISO/IEC 15444-1 A.5.1), read before a decoder takes memory for it.
-struct CodestreamSize {
-    width: u32,
-    height: u32,
-    components: usize,
-    /// Bits of a sample, 1 to 16.
-    precision: u32,
-    signed: bool,
-}
-
-impl CodestreamSize {
-    fn read(frame: &[u8]) -> Result<Self> {
-        let bad = |reason| Error::Malformed {
-            what: "JPEG 2000 codestream",
-            reason,
-            offset: 0,
-        };
-        let truncated = Error::Truncated {
-            what: "JPEG 2000 codestream",
-        };
-        let start = memchr::memmem::find(frame, b"\xff\x4f\xff\x51")
-            .ok_or(bad("no start of codestream"))?;
-        let siz = frame.get(start + 4..).unwrap_or_default();
-        let word = |at: usize| {
-            siz.get(at..)
-                .and_then(<[u8]>::first_chunk)
-                .map(|w| u32::from_be_bytes(*w))
-                .ok_or(truncated.clone())
-        };
-        let span = |end: u32, from: u32| {
-            end.checked_sub(from)
-                .filter(|&s| s > 0)
-                .ok_or(bad("an empty area"))
-        };
-        let (width, height) = (span(word(4)?, word(12)?)?, span(word(8)?, word(16)?)?);
-        let (tile_width, tile_height) = (word(20)?, word(24)?);
-        if tile_width == 0 || tile_height == 0 {
-            return Err(bad("empty tiles"));
-        }
-        // The numbering of tiles ends at 65,535.
-        let tiles = u64::from(width.div_ceil(tile_width)) * u64::from(height.div_ceil(tile_height));
-        if tiles > 65_535 {
-            return Err(bad("more tiles than can be numbered"));
-        }
-        let components = siz
-            .get(36..38)
-            .and_then(<[u8]>::first_chunk)
-            .map(|w| u16::from_be_bytes(*w));
-        let components = usize::from(components.ok_or(truncated.clone())?);
-        let specs = siz
-            .get(38..38 + 3 * components)
-            .ok_or(truncated)?
-            .as_chunks::<3>()
-            .0;
-        let Some(&[depth, ..]) = specs.first() else {
-            return Err(bad("no components"));
-        };
-        if specs
-            .iter()
-            .any(|&[d, x, y]| d != depth || (x, y) != (1, 1))
-            || depth & 0x7f > 15
-        {
-            return Err(Error::unsupported(
-                "JPEG 2000",
-                "components of different size or over 16 bits",
-            ));
-        }
-        let precision = u32::from(depth & 0x7f) + 1;
-        Ok(Self {
-            width,
-            height,
-            components,
-            precision,
-            signed: depth & 0x80 != 0,
-        })
-    }
 }
