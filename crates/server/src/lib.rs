@@ -1,1 +1,35 @@
-//! Salus: server.
+//! The HTTP API of a node: sessions, use cases, listings, events and the watch.
+//!
+//! ```text
+//!  http/{noun}   parse, call, convert            problem   every error, RFC 9457
+//!  app/{noun}    use cases                       session   tokens and who acts
+//!  node          the ledger underneath           watch     refused attempts
+//!  projection    log -> SQL listings -> events   openapi   the API's description
+//! ```
+//!
+//! **Invariants:** the server holds no key that opens a record for anybody but its own organisation;
+//! no sealed byte and no wrap leaves before its receipt is final; no token, key, login or patient
+//! data stands in a log line, an error, a URL or `Debug`.
+
+mod app;
+mod custodian;
+mod error;
+mod events;
+mod http;
+mod idempotency;
+pub mod node;
+mod openapi;
+mod problem;
+mod projection;
+mod replica;
+mod server;
+mod session;
+mod throttle;
+mod tls;
+mod watch;
+
+pub use app::{Limits, Policy};
+pub use error::Error;
+pub use openapi::document as openapi_document;
+pub use server::{Config, Parts, Server};
+pub use tls::TlsFiles;

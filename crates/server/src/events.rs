@@ -1,0 +1,130 @@
+//! Server-sent events: what changed for the caller, from the projection, resumable by
+//! `Last-Event-ID`.
+
+use core::convert::Infallible;
+use core::time::Duration;
+use std::sync::Arc;
+
+use axum::response::sse;
+use futures_util::stream::{self, Stream};
+use salus_policy::{Operation, Relation};
+use salus_proto::ids::OrganisationId;
+use salus_proto::role::Role;
+use salus_runtime::{from_row, params};
+
+use crate::app::{Actor, App};
+use crate::problem::Result;
+
+/// Events read at once.
+const STEP: u32 = 100;
+/// How long a client waits before it connects again, in ms.
+const RETRY: Duration = Duration::from_millis(2_000);
+
+struct Row {
+    entry: u64,
+    kind: String,
+    subject: String,
+}
+from_row!(Row {
+    entry,
+    kind,
+    subject
+});
+
+/// Where a stream stands.
+struct Reader {
+    app: Arc<App>,
+    actor: Actor,
+    /// The last entry that was looked at; -1 before the first.
+    after: i64,
+    ready: std::vec::IntoIter<Row>,
+    opened: bool,
+}
+
+impl App {
+    /// The events that concern the caller, after `last` or from now on, until the session's
+    /// principal may not act any more or the server stops.
+    pub(crate) fn events(
+        self: Arc<Self>,
+        actor: Actor,
+        last: Option<u64>,
+    ) -> impl Stream<Item = Result<sse::Event, Infallible>> + use<> {
+        let now = i64::try_from(*self.projected.borrow()).unwrap_or(i64::MAX) - 1;
+        // Whoever claims to have seen the future starts now.
+        let after = last
+            .and_then(|last| i64::try_from(last).ok())
+            .map_or(now, |last| last.min(now));
+        let ready = Vec::new().into_iter();
+        let reader = Reader {
+            app: self,
+            actor,
+            after,
+            ready,
+            opened: false,
+        };
+        stream::unfold(reader, async |mut reader| {
+            let event = reader.next().await?;
+            Some((Ok(event), reader))
+        })
+    }
+
+    async fn events_after(&self, actor: &Actor, after: i64) -> Result<Vec<Row>> {
+        let everything = actor.may(Operation::WatchIntrusions, Relation::Stranger);
+        let house: Option<OrganisationId> =
+            matches!(actor.role(), Role::Organisation | Role::Staff).then(|| actor.organisation());
+        let rows = {
+            let tx = &mut self.database.read().await?;
+            tx.all(
+                "SELECT entry, kind, subject FROM event e
+                     WHERE entry > $1 AND ($2 OR custodian = $3 OR EXISTS (
+                       SELECT 1 FROM event_audience a
+                       WHERE a.principal = $4 AND a.entry = e.entry))
+                     ORDER BY entry LIMIT $5",
+                &params![after, everything, house, actor.id, STEP],
+            )
+            .await
+        };
+        Ok(rows?)
+    }
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<sse::Event> {
+        if !self.opened {
+            // Tells the client at once that the stream stands, and how long to wait otherwise.
+            self.opened = true;
+            return Some(sse::Event::default().retry(RETRY).comment("open"));
+        }
+        let mut stopping = self.app.stopping.subscribe();
+        let mut projected = self.app.projected.subscribe();
+        loop {
+            if let Some(row) = self.ready.next() {
+                self.after = i64::try_from(row.entry).unwrap_or(i64::MAX);
+                return Some(event(&row));
+            }
+            let reached = i64::try_from(*projected.borrow_and_update()).unwrap_or(i64::MAX) - 1;
+            if reached > self.after {
+                let view = self.app.view().ok()?;
+                let actor = Actor::known(&*view, self.actor.id).ok()?;
+                self.actor = actor.authorised(&*view).ok()?;
+                let rows = self.app.events_after(&self.actor, self.after).await.ok()?;
+                if rows.is_empty() {
+                    self.after = reached;
+                }
+                self.ready = rows.into_iter();
+                continue;
+            }
+            tokio::select! {
+                changed = projected.changed() => changed.ok()?,
+                _ = stopping.wait_for(|stop| *stop) => return None,
+            }
+        }
+    }
+}
+
+fn event(row: &Row) -> sse::Event {
+    let data = serde_json::json!({ "type": row.kind, "id": row.subject });
+    sse::Event::default()
+        .id(row.entry.to_string())
+        .data(data.to_string())
+}
