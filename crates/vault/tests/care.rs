@@ -1,7 +1,5 @@
 //! From intake to reading: what is taken in opens for those who may, and for nobody else.
 
-#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
-
 mod support;
 
 use std::sync::Arc;
