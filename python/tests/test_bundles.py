@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 import writer
 from vectors import altered, load
-from writer import STAFF, Ledger, Signer, b64url, cbor, log_root, state_proof, state_root
+from writer import (
+    STAFF,
+    Ledger,
+    Signer,
+    b64url,
+    cbor,
+    log_root,
+    state_proof,
+    state_root,
+    to_json,
+)
 
 from salus_verify import verify
 
@@ -57,6 +67,9 @@ def test_altered_bundles_fail_the_named_check(vector: Any) -> None:
         ("minus zero", lambda b: b.replace(b'"position":1', b'"position":-0', 1)),
         ("a boolean for a number", lambda b: b.replace(b'"version":1', b'"version":true', 1)),
         ("a lone surrogate", lambda b: b.replace(b"salus/t", rb"salus\ud800t", 1)),
+        ("null for a signer", lambda b: b.replace(b'"listed"', b"null", 1)),
+        ("listed with null", lambda b: b.replace(b'"listed"', b'{"listed":null}', 1)),
+        ("an array for the bundle", lambda b: to_json(list(json.loads(b).values()))),
         ("deep nesting", lambda _: b"[" * 1_000_000),
         ("a huge number", lambda b: b.replace(b'"position":1', b'"position":1' + b"0" * 9999, 1)),
     ],
