@@ -15,6 +15,7 @@ mod fsck;
 pub mod machine;
 mod pool;
 mod replica;
+pub mod simulated;
 mod start;
 mod store;
 mod tree;

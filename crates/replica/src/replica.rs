@@ -30,9 +30,14 @@ const ENTRIES_LIMIT: usize = 1024;
 const RANGE_LIMIT: usize = 4096;
 
 /// A running replica.
-#[derive(Debug)]
 pub struct Replica<M: Machine> {
     pub(crate) shared: Arc<Shared<M>>,
+}
+
+impl<M: Machine> fmt::Debug for Replica<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replica").finish_non_exhaustive()
+    }
 }
 
 impl<M: Machine> Clone for Replica<M> {
@@ -407,6 +412,19 @@ impl<M: Machine> Replica<M> {
             .map_err(|_| self.shared.failure_or_stopped())
     }
 
+    /// Waits until the epoch with this number has begun here: a member that leaves must stay until
+    /// the members to come have taken over.
+    ///
+    /// # Errors
+    /// If the replica stops first.
+    pub async fn turned(&self, epoch: u64) -> Result<(), Error> {
+        let mut epochs = self.shared.epoch.subscribe();
+        let reached = epochs.wait_for(|reached| *reached >= epoch).await;
+        reached
+            .map(drop)
+            .map_err(|_| self.shared.failure_or_stopped())
+    }
+
     /// Asks the engine to end; what is acknowledged is durable already.
     pub fn stop(&self) {
         self.shared.stop.send_replace(true);
@@ -444,6 +462,7 @@ pub(crate) struct Shared<M: Machine> {
     pub(crate) block_wanted: AtomicBool,
     pub(crate) executed_height: watch::Sender<u64>,
     executed_size: watch::Sender<u64>,
+    pub(crate) epoch: watch::Sender<u64>,
     certified: RwLock<Option<Certified>>,
     certified_size: watch::Sender<u64>,
     feed: broadcast::Sender<Arc<Block>>,
@@ -481,6 +500,7 @@ impl<M: Machine> Shared<M> {
             block_wanted: AtomicBool::new(false),
             executed_height: watch::Sender::new(0),
             executed_size: watch::Sender::new(size),
+            epoch: watch::Sender::new(0),
             certified: RwLock::new(None),
             certified_size: watch::Sender::new(0),
             feed: broadcast::Sender::new(FEED_LIMIT),

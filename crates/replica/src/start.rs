@@ -71,10 +71,15 @@ impl fmt::Debug for Config {
 }
 
 /// A replica's thread. Dropping it stops the replica and waits for it.
-#[derive(Debug)]
 pub struct Running<M: Machine> {
     replica: Replica<M>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl<M: Machine> fmt::Debug for Running<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").finish_non_exhaustive()
+    }
 }
 
 impl<M: Machine> Running<M> {
@@ -189,6 +194,7 @@ pub fn start<M: Machine>(config: Config, machine: M) -> Result<Running<M>, Error
                     origin,
                     timing: config.timing,
                     prefix: String::new(),
+                    ahead_ms: 0,
                 };
                 let blocker = oracle.clone();
                 let engine = engine::run(

@@ -44,6 +44,8 @@ const TILE_HEIGHT: u8 = 8;
 const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
 /// Bytes of redb's page cache.
 const CACHE_BYTES: usize = 256 << 20;
+/// The same under simulation.
+const SMALL_CACHE_BYTES: usize = 4 << 20;
 /// Certified checkpoints kept besides those that end an epoch.
 const CHECKPOINTS_KEPT: u64 = 256;
 /// Most pieces of evidence kept.
@@ -151,7 +153,12 @@ impl Store {
         backend: impl StorageBackend,
         genesis: &Digest,
     ) -> Result<Self, Error> {
-        Self::prepare(Database::builder().create_with_backend(backend)?, genesis)
+        Self::prepare(
+            Database::builder()
+                .set_cache_size(SMALL_CACHE_BYTES)
+                .create_with_backend(backend)?,
+            genesis,
+        )
     }
 
     fn prepare(database: Database, genesis: &Digest) -> Result<Self, Error> {

@@ -81,10 +81,16 @@ async fn four_members_agree_and_a_stopped_one_catches_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_quorum_writes_wait_and_say_so_while_reads_go_on() {
     let mut consortium = Consortium::of(4);
-    consortium.timing.submit = Duration::from_secs(10);
+    consortium.timing.submit = Duration::from_secs(8);
     let mut nodes: Vec<_> = (0..4).map(|at| Some(consortium.start(at))).collect();
     let replica = nodes[0].as_ref().unwrap().replica();
-    replica.submit(consortium.command(0, 1)).await.unwrap();
+    // Until the members have found each other, writes wait as they do later.
+    while let Err(error) = replica.submit(consortium.command(0, 1)).await {
+        assert!(!matches!(error, SubmitError::Failed(_)), "{error}");
+        if error == SubmitError::AlreadyOrdered {
+            break;
+        }
+    }
     for at in [2, 3] {
         nodes[at].take().unwrap().stop().unwrap();
     }
@@ -206,6 +212,13 @@ async fn a_member_joins_votes_and_another_leaves_while_the_consortium_runs() {
     third
         .replica()
         .submit(consortium.signed(&newcomer, 3, report()))
+        .await
+        .unwrap();
+    nodes[1]
+        .as_ref()
+        .unwrap()
+        .replica()
+        .turned(2)
         .await
         .unwrap();
     nodes[1].take().unwrap().stop().unwrap();

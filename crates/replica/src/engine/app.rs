@@ -30,6 +30,7 @@ pub(crate) struct App<M: Machine> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) epochs: Epochs,
     pub(crate) timing: Timing,
+    pub(crate) ahead_ms: u64,
 }
 
 impl<M: Machine> Clone for App<M> {
@@ -38,11 +39,13 @@ impl<M: Machine> Clone for App<M> {
             shared,
             epochs,
             timing,
+            ahead_ms,
         } = self;
         Self {
             shared: shared.clone(),
             epochs: epochs.clone(),
             timing: timing.clone(),
+            ahead_ms: *ahead_ms,
         }
     }
 }
@@ -92,7 +95,7 @@ impl<E: Clock, M: Machine> Application<E> for App<M> {
             };
         }
         let commands = self.commands(&clock, &taken).await;
-        let time_ms = now_ms(&clock).max(parent.inner().time_ms + 1);
+        let time_ms = (now_ms(&clock) + self.ahead_ms).max(parent.inner().time_ms + 1);
         let block = Block::new(parent.digest(), height, time_ms, commands);
         Some(Digested::compute(block, &Sequential).await)
     }

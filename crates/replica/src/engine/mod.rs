@@ -14,7 +14,7 @@ mod app;
 mod block;
 pub(crate) mod epochs;
 mod executor;
-mod notes;
+pub(crate) mod notes;
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ use commonware_utils::{NZU16, NZU32, NZU64, NZUsize, NonZeroDuration};
 use rand_core::CryptoRng;
 use salus_proto::ids::OrganisationId;
 use salus_proto::member::{MEMBERS_LIMIT, Member};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::app::App;
 pub(crate) use self::app::now_ms;
@@ -137,6 +137,8 @@ pub(crate) struct Setup {
     pub(crate) timing: Timing,
     /// Prefix of the engine's files; empty when its storage is its own.
     pub(crate) prefix: String,
+    /// How far the clock is ahead of the others', in milliseconds; zero outside of simulations.
+    pub(crate) ahead_ms: u64,
 }
 
 /// Where members are found changes with the membership.
@@ -201,6 +203,7 @@ where
         origin,
         timing,
         prefix,
+        ahead_ms,
     } = setup;
     let me = key.public_key();
     let epochs = Epochs::new(key, namespace(&origin.genesis));
@@ -353,11 +356,13 @@ where
                 shared: shared.clone(),
                 epochs: epochs.clone(),
                 timing: timing.clone(),
+                ahead_ms,
             },
             mailbox.clone(),
             epochs.clone(),
         ),
         epochs: epochs.clone(),
+        shared: shared.clone(),
         blocker,
         timing,
         cache,
@@ -376,8 +381,7 @@ where
     select_loop! {
         context,
         on_stopped => {},
-        result = stop.wait_for(|stop| *stop) => {
-            drop(result);
+        () = told_to_stop(&mut stop) => {
             return Ok(());
         },
         result = &mut executor => {
@@ -408,6 +412,11 @@ where
     Ok(())
 }
 
+async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
+    // Whoever could tell is gone: the same.
+    drop(stop.wait_for(|stop| *stop).await);
+}
+
 type Application<E, M> = Inline<E, Scheme, App<M>, Block, Epochs>;
 
 /// The engine of the current epoch.
@@ -419,6 +428,7 @@ where
 {
     application: Application<E, M>,
     epochs: Epochs,
+    shared: Arc<Shared<M>>,
     blocker: B,
     timing: Timing,
     cache: CacheRef,
@@ -489,6 +499,7 @@ where
         let certificates = self.certificates.register(number).await.map_err(closed)?;
         let requests = self.requests.register(number).await.map_err(closed)?;
         tracing::info!(epoch = number, "validating");
+        self.shared.epoch.send_replace(number);
         self.running = Some((number, engine.start(votes, certificates, requests)));
         Ok(())
     }

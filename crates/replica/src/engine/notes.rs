@@ -16,6 +16,7 @@ use salus_proto::TimestampMs;
 use salus_proto::checkpoint::{Checkpoint, NOTE_LIMIT, SignedNote, member_key_name};
 use salus_proto::encode;
 use salus_proto::ids::OrganisationId;
+use salus_proto::member::Member;
 use tokio::sync::mpsc;
 
 use super::app::now_ms;
@@ -466,6 +467,22 @@ impl<M: Machine> Notes<M> {
             .retain(|at, pending| *at > size || pending.members.digest() != members);
         self.pending.remove(&size);
     }
+}
+
+/// The answer of a liar: a validly signed checkpoint over another log than the one in `message`.
+pub(crate) fn lie(message: &[u8], member: &Member, signer: &dyn NoteSigner) -> Option<Vec<u8>> {
+    let Ok(Message::Note(text)) = encode::from_bytes(message, MESSAGE_LIMIT, "member message")
+    else {
+        return None;
+    };
+    let mut checkpoint = Checkpoint::parse(SignedNote::parse(&text).ok()?.text()).ok()?;
+    checkpoint.root.0[0] ^= 1;
+    let mut note = SignedNote::new(checkpoint.text().ok()?).ok()?;
+    let (ed25519, ml_dsa_65) = signer.sign(note.text().as_bytes())?;
+    for line in signature_lines(member, ed25519, ml_dsa_65) {
+        note.add(line).ok()?;
+    }
+    Some(encode::to_bytes(&Message::Note(note.to_string())))
 }
 
 fn send(

@@ -1,0 +1,40 @@
+//! Two hundred seeded consortiums, and the same one twice.
+
+use salus_sim::simulate;
+
+/// Seeds of one test run; `make soak` asks for more.
+const SEEDS: u64 = 200;
+
+#[test]
+fn no_seed_loses_repeats_or_forks_anything() {
+    let next = std::sync::atomic::AtomicU64::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let work = || {
+        let mut failures = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            if seed >= SEEDS {
+                return failures;
+            }
+            if let Err(failure) = simulate(seed) {
+                eprintln!("{failure}");
+                failures.push(failure);
+            }
+        }
+    };
+    let failures: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    assert_eq!(failures, []);
+}
+
+#[test]
+fn a_seed_replays_step_by_step() {
+    let first = simulate(7).unwrap();
+    assert_eq!(simulate(7).unwrap(), first);
+    assert_ne!(simulate(8).unwrap().trace, first.trace);
+}
