@@ -248,3 +248,11 @@ def test_hashes_are_read_in_either_case() -> None:
     claim["record"]["path"] = [h.upper() for h in claim["record"]["path"]]
     assert failed(ledger, claim) is None
     assert json.loads(ledger.bundle(claim))["claim"] == claim
+
+
+def test_null_does_not_stand_for_an_absent_field() -> None:
+    ledger = Ledger()
+    claim = ledger.entry(2)
+    assert failed(ledger, claim) is None
+    claim["entry"]["signer"] = None
+    assert failed(ledger, claim) == "bundle"
