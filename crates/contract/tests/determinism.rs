@@ -1,7 +1,5 @@
 //! The same commands give the same state, however they are cut into blocks and whoever runs them.
 
-#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
-
 mod support;
 
 use proptest::prelude::*;

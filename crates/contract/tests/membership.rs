@@ -1,5 +1,7 @@
 //! Members join, leave, are replaced and revoked by the quorum, and by nobody else.
 
+#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
+
 mod support;
 
 use salus_contract::Rejection;

@@ -188,11 +188,11 @@ impl World {
             time: self.now,
             index: self.index,
         };
-        let applied = prepare(&self.state, bytes).and_then(|prepared| {
+        let applied = prepare(&self.state, bytes).map(|prepared| {
             let mut overlay = Overlay::new(&self.state);
             let applied = apply(&mut overlay, &prepared, context);
             let principal = prepared.command().principal;
-            Ok((applied, overlay.into_writes(), principal))
+            (applied, overlay.into_writes(), principal)
         });
         let (entry, writes, principal) = match applied {
             Ok((Ok(entry), writes, principal)) => (entry, writes, principal),
