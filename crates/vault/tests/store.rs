@@ -1,6 +1,8 @@
 //! The store under bad uploads, crashes, failing disks and tampering: refused, resumed, restored,
 //! named.
 
+#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
+
 mod support;
 
 use std::collections::BTreeMap;
