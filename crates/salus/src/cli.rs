@@ -58,6 +58,8 @@ pub(crate) enum Command {
     /// Check a downloaded proof bundle, offline.
     #[command(subcommand)]
     Audit(commands::audit::Command),
+    /// Run a four-organisation consortium on this machine, or walk the whole story.
+    Demo(commands::demo::Arguments),
     /// Make a key to open sealed files with.
     Keygen(commands::seal::Keygen),
     /// Seal a file to people.

@@ -11,6 +11,8 @@ mod files;
 mod node;
 mod output;
 
+// Its debug build fills whatever is reserved, which costs seconds and gigabytes at every start.
+#[cfg(not(debug_assertions))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -15,10 +15,12 @@ use salus_proto::encode::{from_base64url, to_base64url, to_bytes};
 use salus_proto::ids::{OrganisationId, PrincipalId};
 use salus_proto::member::{Genesis, Member};
 use salus_replica::{Contract, NoteSigner, Running, Timing};
+use salus_runtime::blob::{BlobStore, S3Config};
 use salus_runtime::clock::Clock;
 use salus_runtime::entropy::SystemEntropy;
 use salus_runtime::table::Database;
 use salus_server::{Config, Limits, Parts, Policy, Server, TlsFiles};
+use salus_vault::Vault;
 use zeroize::Zeroizing;
 
 use crate::config::{NodeConfig, OwnRecords};
@@ -74,6 +76,14 @@ impl RunningNode {
         let database = Database::open(&tables)
             .await
             .context("the tables do not open")?;
+        let vault = Vault::new(salus_vault::Parts {
+            database: database.clone(),
+            blobs: blobs(config).await.context("the blob store does not open")?,
+            clock: Arc::clone(&clock),
+            entropy: Box::new(SystemEntropy),
+            organisation,
+            keys: Arc::clone(&keys),
+        });
         let policy = Policy {
             approve_own_records: config.policy.own_records == OwnRecords::Approve,
         };
@@ -91,6 +101,7 @@ impl RunningNode {
             Parts {
                 ledger: Arc::new(replica.replica()),
                 database,
+                vault,
                 keys,
                 passwords: password_setup(&config.data.join("passwords.setup"))?,
                 genesis: genesis_bytes.into(),
@@ -167,6 +178,37 @@ pub(crate) fn connect(base: &str, authority: &Path) -> anyhow::Result<Node> {
     let pem =
         std::fs::read(authority).with_context(|| format!("cannot read {}", authority.display()))?;
     Ok(Node::new(base, &pem)?)
+}
+
+/// Where sealed blobs are kept: a folder below the data, or a bucket.
+pub(crate) async fn blobs(config: &NodeConfig) -> anyhow::Result<BlobStore> {
+    let Some(place) = config.storage.blobs.strip_prefix("s3://") else {
+        ensure!(
+            config.storage.blobs == "local",
+            "storage.blobs is `local` or s3://BUCKET[/PREFIX]?endpoint=URL&region=NAME"
+        );
+        return Ok(BlobStore::local(&config.data.join("blobs")).await?);
+    };
+    let (path, query) = place.split_once('?').unwrap_or((place, ""));
+    let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
+    let field = |name: &str| {
+        let mut fields = query.split('&').filter_map(|field| field.split_once('='));
+        let found = fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+        found.with_context(|| format!("storage.blobs lacks {name}="))
+    };
+    let file = config.storage.s3_credentials.as_ref().context("storage.s3_credentials is missing")?;
+    let credentials = files::read_secret(file)?;
+    let mut lines = credentials.lines();
+    let mut line = || lines.next().map(str::to_owned).context("two lines are needed");
+    Ok(BlobStore::s3(S3Config {
+        endpoint: field("endpoint")?,
+        region: field("region")?,
+        bucket: bucket.to_owned(),
+        prefix: prefix.trim_end_matches('/').to_owned(),
+        access_key_id: line()?,
+        secret_access_key: line()?,
+    })
+    .await?)
 }
 
 fn address(text: &str) -> anyhow::Result<SocketAddr> {

@@ -7,7 +7,7 @@ use salus_envelope::share::wrap_class_key;
 use salus_proto::command::Action;
 use salus_proto::ids::{AccessId, OrganisationId, PatientAlias, PrincipalId};
 use salus_proto::record::{ClassWrap, ClassWrapContext, KeyClass, RecordWrap};
-use salus_proto::role::{Basis, Decision, Reason};
+use salus_proto::role::{Basis, Decision, Purpose, Reason};
 use salus_proto::sealed::WRAPPED_KEY_LEN;
 use salus_proto::{Entropy, TimestampMs};
 use salus_runtime::{params, transact};
@@ -84,7 +84,8 @@ impl Grant {
 }
 
 /// The decision that the policy `own-records = "approve"` takes: a linked patient's request for
-/// their own records is approved. `None` when it is somebody else's request, or decided already.
+/// their own use of their own records is approved. `None` when it is somebody else's request, has
+/// another purpose, or is decided already.
 pub fn decide_own_records(
     state: &dyn StateRead,
     access: AccessId,
@@ -94,6 +95,7 @@ pub fn decide_own_records(
     let patient = get::<Patients>(state, &row.alias)?;
     let own = patient.custodian == custodian
         && patient.patient == Some(row.holder)
+        && row.purpose == Purpose::PatientRequest
         && row.status == AccessStatus::Requested;
     own.then_some(Action::DecideAccess {
         access,

@@ -3,7 +3,7 @@
 use salus_clinical::fhir::{Bundle, Demographics, Identity, Limits, Owner, is_gzip, unpack};
 use salus_clinical::image::{self, Limits as ImageLimits};
 use salus_clinical::sniff::{Kind, sanitise_name, sniff};
-use salus_clinical::{pdf, wfdb};
+use salus_clinical::{dicom, pdf, wfdb};
 use salus_crypto::digest::{sha256, sha256_of};
 use salus_proto::Digest;
 use salus_proto::record::{KeyClass, RecordKind};
@@ -158,6 +158,35 @@ pub fn ecg(title: &str, header: &[u8], files: &wfdb::Files<'_>) -> Result<Piece>
     let ecg = wfdb::read(header, files)?;
     let body = ecg.to_bytes();
     Ok(medical(RecordKind::Ecg, ECG_MEDIA_TYPE, title, body))
+}
+
+/// Checks a DICOM file, pixels and waveforms included. Its whole bytes become the record, for the
+/// patient whom it names.
+pub fn dicom_file(title: &str, bytes: Vec<u8>) -> Result<OfPatient> {
+    let limits = dicom::Limits::default();
+    let about = dicom::inspect(&bytes, &limits)?;
+    let kind = match about.content {
+        dicom::Content::Image => {
+            dicom::pixels(&bytes, &limits)?;
+            RecordKind::Image
+        }
+        dicom::Content::Waveform => {
+            dicom::waveforms(&bytes, &limits)?;
+            RecordKind::Ecg
+        }
+        dicom::Content::Report => RecordKind::Document,
+        dicom::Content::Directory | dicom::Content::Other => RecordKind::Other,
+    };
+    Ok(OfPatient {
+        patient: about.patient_id.unwrap_or_default(),
+        // `Family^Given^Middle`, other writings after `=` (DICOM PS3.5 section 6.2).
+        name: about.patient_name.map(|name| {
+            let written = name.split('=').next().unwrap_or_default();
+            let parts: Vec<&str> = written.split('^').filter(|part| !part.is_empty()).collect();
+            parts.join(" ")
+        }),
+        pieces: vec![medical(kind, Kind::Dicom.media_type(), title, bytes)],
+    })
 }
 
 /// Checks a PNG or JPEG image; its bytes become the record.

@@ -2,7 +2,7 @@
 
 use salus_proto::api::ledger::EntryView;
 
-use super::session::{Reach, block_on};
+use super::session::{Actor, Reach, block_on};
 use crate::node::connect;
 use crate::output::{Exit, Output};
 
@@ -13,7 +13,7 @@ pub(crate) enum Command {
     /// List entries: who did what when, and what became of it.
     Entries {
         #[command(flatten)]
-        reach: Reach,
+        actor: Actor,
         /// Only entries after this one.
         #[arg(long)]
         after: Option<u64>,
@@ -49,10 +49,10 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
                     )
                 })?;
             }
-            Command::Entries { reach, after } => {
-                let node = connect(&reach.node, &reach.authority)?;
+            Command::Entries { actor, after } => {
+                let person = actor.session().await?;
                 let after = after.map_or_else(String::new, |a| format!("?after={a}"));
-                let entries: Vec<EntryView> = node.all(&format!("/ledger/entries{after}")).await?;
+                let entries: Vec<EntryView> = person.node().all(&format!("/ledger/entries{after}")).await?;
                 for entry in entries {
                     output.report(&entry, |e| {
                         let action = serde_json::to_value(&e.action).ok();

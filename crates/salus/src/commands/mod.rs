@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod consortium;
 pub(crate) mod consult;
+pub(crate) mod demo;
 pub(crate) mod intake;
 pub(crate) mod ledger;
 pub(crate) mod member;
@@ -33,6 +34,7 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         Command::Member(command) => member::run(command, output),
         Command::Ledger(command) => ledger::run(command, output),
         Command::Audit(command) => audit::run(command, output),
+        Command::Demo(arguments) => demo::run(&arguments, output),
         Command::Keygen(arguments) => seal::keygen(&arguments, output),
         Command::Seal(arguments) => seal::seal(&arguments, output),
         Command::Open(arguments) => seal::open(&arguments, output),

@@ -198,13 +198,24 @@ impl Source {
         let bytes = read_file(&path)?;
         let piece = match sniff(&bytes) {
             Kind::Json | Kind::Gzip => return Ok(of_bundle(pieces::fhir(&bytes)?)),
+            Kind::Dicom => {
+                let mut of = pieces::dicom_file(&title, bytes)?;
+                if let Some(patient) = self.patient {
+                    // Whoever names the patient knows the name as well.
+                    of.patient = patient;
+                    of.name = None;
+                }
+                ensure!(!of.patient.is_empty(), "it names no patient; use --patient");
+                of.name = of.name.filter(|name| !name.is_empty());
+                return Ok(Read { patients: vec![of], directory: Vec::new() });
+            }
             Kind::Png | Kind::Jpeg => pieces::picture(&title, bytes)?,
             Kind::Pdf => pieces::document(&title, bytes)?,
             Kind::WfdbHeader => {
                 let record = read_wfdb(&path)?;
                 pieces::ecg(&title, &record.header, &record.files())?
             }
-            Kind::Dicom | Kind::Tar | Kind::Xml | Kind::Unknown => {
+            Kind::Tar | Kind::Xml | Kind::Unknown => {
                 bail!("it is none of FHIR JSON, WFDB header, DICOM, PNG, JPEG and PDF")
             }
         };
