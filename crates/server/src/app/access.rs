@@ -112,6 +112,8 @@ impl App {
         if !matches!(&decision.action, Action::DecideAccess { access, .. } if *access == id) {
             return Err(Problem::field("/command", "not a decision on this access"));
         }
+        // Whoever may not know of the access is not told by a refusal either.
+        self.access(actor, id).await?;
         let entry = self.submit(command).await?;
         self.hand_over(id).await?;
         Ok(receipt(&entry))

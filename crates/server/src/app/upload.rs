@@ -1,6 +1,7 @@
 //! Large sealed blobs, in parts.
 
 use bytes::Bytes;
+use salus_policy::{Operation, Relation};
 use salus_proto::api::upload::{UploadStart, UploadStatus};
 use salus_runtime::blob::UploadId;
 
@@ -21,6 +22,14 @@ impl App {
         actor: &Actor,
         start: UploadStart,
     ) -> Result<UploadStatus> {
+        // Only who could ever anchor a record may fill the disk.
+        let relations = [Relation::Custodian, Relation::Subject, Relation::Holder];
+        if !relations
+            .iter()
+            .any(|relation| actor.may(Operation::AnchorRecords, *relation))
+        {
+            return Err(Problem::not_allowed());
+        }
         let upload = self
             .vault
             .begin_upload(actor.id, start.digest, start.length)
