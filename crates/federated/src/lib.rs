@@ -31,11 +31,4 @@ pub use layout::{Layout, Model};
 pub use round::Round;
 pub use server::{Aggregation, Server};
 
-use salus_proto::Digest;
-
-/// The SHA-256 digest of `bytes`.
-pub fn digest(bytes: &[u8]) -> Digest {
-    let mut out = [0; 32];
-    out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
-    Digest(out)
-}
+pub use salus_crypto::digest::sha256 as digest;

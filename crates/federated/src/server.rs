@@ -18,7 +18,7 @@ use crate::strategy::{Rule, krum, median, multi_krum, trimmed_mean};
 use crate::{Job, Model, Refusal, digest};
 
 /// First bytes of a stored state.
-const STATE_TAG: &[u8; 15] = b"salus/v1/state\0";
+const STATE_TAG: &[u8; 25] = b"salus/v1/federated-state\0";
 
 /// The model of the current round and what the server optimiser remembers. Its size does not grow
 /// with rounds or sites.

@@ -480,4 +480,4 @@ fn a_known_round_ends_in_this_very_state() {
 }
 
 const GOLDEN_FEDADAM_STATE: &str =
-    "61293b0ca178e90fc2c54830c34984887dc6cc30df5ca6dc4b1669197652ddd0";
+    "428afdbe074bf018fcda3e080767bb6fede4f292511ed972aa721cfb0e28cc54";
