@@ -4,18 +4,16 @@ use salus_crypto::wrap::Recipient;
 use salus_envelope::seal::{BatchBuilder, Item};
 use salus_envelope::share::{RecordKeyOf, wrap_record_key};
 use salus_proto::api::access::{AccessView, DecisionRequest};
-use salus_proto::api::batch::BatchAccepted;
 use salus_proto::api::command::CommandReceipt;
 use salus_proto::api::consultation::{
     AnswerRequest, ConsultationRequest, ConsultationView, PrescriptionView, RecordWrapBody,
 };
 use salus_proto::api::principal::Doctor;
 use salus_proto::command::Action;
-use salus_proto::encode::to_bytes;
 use salus_proto::ids::{
     AccessId, BatchId, ConsultationId, OrganisationId, PatientAlias, PrincipalId, RecordId,
 };
-use salus_proto::record::{Content, KeyClass, RecordKind, SealedBatch};
+use salus_proto::record::{Content, KeyClass, RecordKind};
 use salus_proto::role::{Basis, Decision, Purpose, Reason};
 use salus_proto::{Entropy, TimestampMs};
 
@@ -172,7 +170,7 @@ impl Person {
             },
         ];
         builder.add_for(&item, &recipients, entropy)?;
-        self.upload(&builder.finish(self.next_sequence(), None)?)
+        self.upload(builder.finish(self.next_sequence(), None)?)
             .await?;
 
         let mut record_wraps = Vec::with_capacity(question.records.len());
@@ -275,7 +273,7 @@ impl Person {
         }
         let prescriptions = u32::try_from(reply.prescriptions.len()).unwrap_or(u32::MAX);
         let sealed = builder.finish(self.next_sequence(), Some(consultation.consultation))?;
-        self.upload(&sealed).await?;
+        self.upload(sealed).await?;
         let command = self.sign(Action::AnswerConsultation {
             consultation: consultation.consultation,
             answer: batch,
@@ -295,13 +293,6 @@ impl Person {
     /// Prescriptions that this person gave or received.
     pub async fn prescriptions(&self) -> Result<Vec<PrescriptionView>> {
         self.node().all("/prescriptions").await
-    }
-
-    /// Uploads a sealed batch and waits until it is anchored.
-    pub async fn upload(&self, batch: &SealedBatch) -> Result<BatchAccepted> {
-        self.node()
-            .post_cbor("/batches", to_bytes(batch).into())
-            .await
     }
 
     /// The key that a hospital's records are sealed to.

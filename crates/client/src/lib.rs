@@ -11,5 +11,6 @@ pub mod intake;
 pub mod node;
 pub mod person;
 pub mod records;
+pub mod upload;
 
 pub use error::{Error, Result};

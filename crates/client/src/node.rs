@@ -134,6 +134,35 @@ impl Node {
             .await
     }
 
+    /// POST without a body or an answer that matters.
+    pub async fn post_empty(&self, path: &str) -> Result<()> {
+        self.send(self.request(Method::POST, path)).await.map(drop)
+    }
+
+    /// PUT of bytes.
+    pub async fn put(&self, path: &str, body: Bytes) -> Result<()> {
+        let request = self.request(Method::PUT, path);
+        let request = request
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(body);
+        self.send(request).await.map(drop)
+    }
+
+    /// POST of CBOR bytes in the name of a member organisation, signed for this one request (header
+    /// `Salus-Member`).
+    pub async fn post_as_member<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        proof: &str,
+        body: Bytes,
+    ) -> Result<T> {
+        let request = self
+            .request(Method::POST, path)
+            .header("Salus-Member", proof);
+        self.json(request.header(CONTENT_TYPE, "application/cbor").body(body))
+            .await
+    }
+
     /// DELETE without an answer.
     pub async fn delete(&self, path: &str) -> Result<()> {
         self.send(self.request(Method::DELETE, path))

@@ -10,6 +10,7 @@ mod config;
 mod files;
 mod node;
 mod output;
+mod replication;
 
 // Its debug build fills whatever is reserved, which costs seconds and gigabytes at every start.
 #[cfg(not(debug_assertions))]

@@ -21,16 +21,19 @@ use salus_runtime::entropy::SystemEntropy;
 use salus_runtime::table::Database;
 use salus_server::{Config, Limits, Parts, Policy, Server, TlsFiles};
 use salus_vault::Vault;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::config::{NodeConfig, OwnRecords};
 use crate::files::{self, NodeKeys};
+use crate::replication::Outbox;
 
 /// A node that serves until it is stopped.
 #[derive(Debug)]
 pub(crate) struct RunningNode {
     server: Server,
     replica: Running<Contract>,
+    outboxes: Vec<JoinHandle<()>>,
     /// Who it is.
     pub(crate) member: Member,
 }
@@ -78,12 +81,29 @@ impl RunningNode {
             .context("the tables do not open")?;
         let vault = Vault::new(salus_vault::Parts {
             database: database.clone(),
-            blobs: blobs(config).await.context("the blob store does not open")?,
+            blobs: blobs(config)
+                .await
+                .context("the blob store does not open")?,
             clock: Arc::clone(&clock),
             entropy: Box::new(SystemEntropy),
             organisation,
             keys: Arc::clone(&keys),
         });
+        let mut outboxes = Vec::new();
+        for name in &config.policy.replicate_to {
+            let replica = genesis.members.iter().find(|m| m.name == *name);
+            let replica = replica
+                .with_context(|| format!("policy.replicate_to: no member is called {name}"))?;
+            let outbox = Outbox {
+                vault: vault.clone(),
+                organisation,
+                keys: Arc::clone(&keys),
+                clock: Arc::clone(&clock),
+                replica: replica.organisation,
+                node: connect(&replica.api, &config.api.authority)?,
+            };
+            outboxes.push(tokio::spawn(outbox.run()));
+        }
         let policy = Policy {
             approve_own_records: config.policy.own_records == OwnRecords::Approve,
         };
@@ -114,6 +134,7 @@ impl RunningNode {
         Ok(Self {
             server,
             replica,
+            outboxes,
             member,
         })
     }
@@ -125,6 +146,7 @@ impl RunningNode {
 
     /// Lets requests finish and stops.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.outboxes.iter().for_each(JoinHandle::abort);
         self.server.stop().await;
         tokio::task::spawn_blocking(|| self.replica.stop())
             .await?
@@ -193,13 +215,24 @@ pub(crate) async fn blobs(config: &NodeConfig) -> anyhow::Result<BlobStore> {
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
     let field = |name: &str| {
         let mut fields = query.split('&').filter_map(|field| field.split_once('='));
-        let found = fields.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned());
+        let found = fields
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.to_owned());
         found.with_context(|| format!("storage.blobs lacks {name}="))
     };
-    let file = config.storage.s3_credentials.as_ref().context("storage.s3_credentials is missing")?;
+    let file = config
+        .storage
+        .s3_credentials
+        .as_ref()
+        .context("storage.s3_credentials is missing")?;
     let credentials = files::read_secret(file)?;
     let mut lines = credentials.lines();
-    let mut line = || lines.next().map(str::to_owned).context("two lines are needed");
+    let mut line = || {
+        lines
+            .next()
+            .map(str::to_owned)
+            .context("two lines are needed")
+    };
     Ok(BlobStore::s3(S3Config {
         endpoint: field("endpoint")?,
         region: field("region")?,

@@ -159,7 +159,7 @@ impl Intake {
                 None => self.class_keys(alias, entropy).await?,
             };
             let sealed = self.seal(alias, BatchId(batch), name, pieces, &keys, wraps, entropy)?;
-            match self.person.upload(&sealed).await {
+            match self.person.upload(sealed).await {
                 Ok(_) => {
                     stored.records += count;
                     *known = Some(keys);

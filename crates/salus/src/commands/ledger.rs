@@ -52,7 +52,10 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
             Command::Entries { actor, after } => {
                 let person = actor.session().await?;
                 let after = after.map_or_else(String::new, |a| format!("?after={a}"));
-                let entries: Vec<EntryView> = person.node().all(&format!("/ledger/entries{after}")).await?;
+                let entries: Vec<EntryView> = person
+                    .node()
+                    .all(&format!("/ledger/entries{after}"))
+                    .await?;
                 for entry in entries {
                     output.report(&entry, |e| {
                         let action = serde_json::to_value(&e.action).ok();

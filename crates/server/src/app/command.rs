@@ -51,6 +51,8 @@ impl App {
             Ok(entry) => entry,
             Err(error) => self.submitted_before(command, error).await?,
         };
+        // Whoever acts sees the effect in every list that this node gives afterwards.
+        self.wait_projected(entry.index + 1).await?;
         match refusal(&entry) {
             None => Ok(entry),
             Some(refusal) => Err(refused(refusal, entry.index)),

@@ -39,13 +39,22 @@ impl Process {
         let config = NodeConfig::load(file)?;
         let node = connect(api, &config.api.authority)?;
         let (name, file) = (name.to_owned(), file.to_owned());
-        Ok(Self { name, file, config, node, child: None })
+        Ok(Self {
+            name,
+            file,
+            config,
+            node,
+            child: None,
+        })
     }
 
     /// Starts the process; its log goes beside its data.
     pub(super) fn start(&mut self) -> anyhow::Result<()> {
         let folder = self.file.parent().unwrap_or(Path::new("."));
-        let log = File::options().create(true).append(true).open(folder.join("node.log"))?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("node.log"))?;
         let child = Command::new(std::env::current_exe()?)
             .args(["node", "-v", "--json", "--config"])
             .arg(&self.file)
@@ -67,17 +76,28 @@ impl Process {
         let deadline = clock.now().plus_ms(START_PATIENCE_MS);
         loop {
             if let Ok(status) = self.node.status().await
-                && status.members.iter().filter(|m| m.last_heard.is_some()).count() >= awaited
+                && status
+                    .members
+                    .iter()
+                    .filter(|m| m.last_heard.is_some())
+                    .count()
+                    >= awaited
             {
                 return Ok(status);
             }
             if let Some(child) = &mut self.child
                 && let Some(status) = child.try_wait()?
             {
-                bail!("the node of {} ended with {status}; see its node.log", self.name);
+                bail!(
+                    "the node of {} ended with {status}; see its node.log",
+                    self.name
+                );
             }
             if clock.now() > deadline {
-                bail!("the node of {} does not answer; see its node.log", self.name);
+                bail!(
+                    "the node of {} does not answer; see its node.log",
+                    self.name
+                );
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -85,7 +105,9 @@ impl Process {
 
     /// Asks the process to end and waits for it.
     pub(super) async fn stop(&mut self, clock: &dyn Clock) -> anyhow::Result<()> {
-        let Some(child) = &mut self.child else { return Ok(()) };
+        let Some(child) = &mut self.child else {
+            return Ok(());
+        };
         let pid = child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &pid]).status()?;
         anyhow::ensure!(told.success(), "cannot signal the node of {}", self.name);
@@ -143,7 +165,11 @@ pub(super) async fn certified(
             return Ok(all);
         }
         if clock.now() > deadline {
-            bail!("{} of {} nodes have certified {size} entries", all.len(), nodes.len());
+            bail!(
+                "{} of {} nodes have certified {size} entries",
+                all.len(),
+                nodes.len()
+            );
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -151,7 +177,11 @@ pub(super) async fn certified(
 
 /// Ports of the loopback interface that are free now, each once.
 pub(super) fn free_ports(count: usize) -> anyhow::Result<Vec<u16>> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect::<Result<_, _>>()?;
-    listeners.iter().map(|l| Ok(l.local_addr()?.port())).collect()
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<_, _>>()?;
+    listeners
+        .iter()
+        .map(|l| Ok(l.local_addr()?.port()))
+        .collect()
 }

@@ -39,9 +39,7 @@ pub(super) fn choose(
     hospitals: usize,
 ) -> anyhow::Result<Samples> {
     match folder {
-        Some(folder) if folder.join("fhir-synthea").is_dir() => {
-            real(folder, patients, hospitals)
-        }
+        Some(folder) if folder.join("fhir-synthea").is_dir() => real(folder, patients, hospitals),
         Some(folder) if folder.join("fhir").is_dir() => synthetic(folder, patients, hospitals),
         Some(folder) => anyhow::bail!(
             "{} has neither fhir-synthea/ nor fhir/; make data with `salus samples synth`",
@@ -79,7 +77,11 @@ fn real(folder: &Path, patients: usize, hospitals: usize) -> anyhow::Result<Samp
         attachments,
         hostile: existing(
             folder,
-            &["dicom/edge/no_meta.dcm", "dicom/edge/badVR.dcm", "dicom/edge/MR_truncated.dcm"],
+            &[
+                "dicom/edge/no_meta.dcm",
+                "dicom/edge/badVR.dcm",
+                "dicom/edge/MR_truncated.dcm",
+            ],
         ),
     })
 }
@@ -89,9 +91,14 @@ fn synthetic(folder: &Path, patients: usize, hospitals: usize) -> anyhow::Result
         list(&folder.join(sub), ending).ok()?.into_iter().next()
     };
     let images = ["images/normal", "images/pneumonia"].map(|sub| first(sub, ".png"));
-    let attachments = [first("ecg", ".hea"), first("documents", ".pdf")].into_iter().chain(images);
+    let attachments = [first("ecg", ".hea"), first("documents", ".pdf")]
+        .into_iter()
+        .chain(images);
     Ok(Samples {
-        title: format!("a SYNTHETIC cohort in {}: nobody in it exists", folder.display()),
+        title: format!(
+            "a SYNTHETIC cohort in {}: nobody in it exists",
+            folder.display()
+        ),
         shares: deal(&folder.join("fhir"), patients, hospitals)?,
         attachments: attachments.flatten().collect(),
         hostile: Vec::new(),
@@ -99,16 +106,23 @@ fn synthetic(folder: &Path, patients: usize, hospitals: usize) -> anyhow::Result
 }
 
 fn existing(folder: &Path, names: &[&str]) -> Vec<PathBuf> {
-    names.iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
+    names
+        .iter()
+        .map(|name| folder.join(name))
+        .filter(|path| path.is_file())
+        .collect()
 }
 
 fn list(folder: &Path, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    let entries = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
-        if path.file_name().is_some_and(|n| n.to_string_lossy().ends_with(ending)) {
+        if path
+            .file_name()
+            .is_some_and(|n| n.to_string_lossy().ends_with(ending))
+        {
             found.push(path);
         }
     }
@@ -145,7 +159,11 @@ fn expected(bundles: &[PathBuf]) -> anyhow::Result<usize> {
     for path in bundles {
         let bytes = std::fs::read(path)?;
         let bundle = pieces::fhir(&bytes).with_context(|| path.display().to_string())?;
-        records += bundle.patients.iter().map(|p| p.pieces.len()).sum::<usize>();
+        records += bundle
+            .patients
+            .iter()
+            .map(|p| p.pieces.len())
+            .sum::<usize>();
         for (identities, _) in bundle.directory {
             if identities.iter().all(|identity| !known.contains(identity)) {
                 records += 1;

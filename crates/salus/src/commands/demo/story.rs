@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use salus_client::care::{Question, Reply};
@@ -30,10 +31,18 @@ use crate::commands::consortium::{Founding, found};
 use crate::output::{Exit, Output};
 
 const DAY_MS: u64 = 86_400_000;
+/// How long what happened at one node may take to show at another.
+const SOON_MS: u64 = 30_000;
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Names of the demonstration's members; the cloud is the last.
-const MEMBERS: [&str; 4] =
-    ["North Hospital", "South Hospital", "East Hospital", "Healthcare Cloud"];
+const MEMBERS: [&str; 4] = [
+    "North Hospital",
+    "South Hospital",
+    "East Hospital",
+    "Healthcare Cloud",
+];
 const CLOUD: usize = 3;
 
 /// One step's outcome, a JSON line with `--json`.
@@ -58,13 +67,31 @@ struct Cast {
 }
 
 const CAST: [Cast; 7] = [
-    cast("olive", "olive-demo-1", Role::Operator, "Olive Okafor", CLOUD),
+    cast(
+        "olive",
+        "olive-demo-1",
+        Role::Operator,
+        "Olive Okafor",
+        CLOUD,
+    ),
     cast("stan", "stan-demo-1", Role::Staff, "Stan Nowak", 0),
     cast("maya", "maya-demo-1", Role::Patient, "Maya Osei", CLOUD),
     cast("noah", "noah-demo-1", Role::Patient, "Noah Weber", CLOUD),
     cast("dana", "dana-demo-1", Role::Doctor, "Dr. Dana Ruiz", CLOUD),
-    cast("emil", "emil-demo-1", Role::Doctor, "Dr. Emil Fischer", CLOUD),
-    cast("mallory", "mallory-demo-1", Role::Doctor, "Mallory Quack", CLOUD),
+    cast(
+        "emil",
+        "emil-demo-1",
+        Role::Doctor,
+        "Dr. Emil Fischer",
+        CLOUD,
+    ),
+    cast(
+        "mallory",
+        "mallory-demo-1",
+        Role::Doctor,
+        "Mallory Quack",
+        CLOUD,
+    ),
 ];
 
 const fn cast(
@@ -74,7 +101,13 @@ const fn cast(
     name: &'static str,
     home: usize,
 ) -> Cast {
-    Cast { login, password, role, name, home }
+    Cast {
+        login,
+        password,
+        role,
+        name,
+        home,
+    }
 }
 
 /// Everything that the story knows while it goes on.
@@ -99,7 +132,11 @@ pub(super) async fn tell(arguments: &Arguments, output: &Output) -> anyhow::Resu
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let dir = std::path::absolute(&arguments.dir)?;
     let taken = std::fs::read_dir(&dir).is_ok_and(|mut entries| entries.next().is_some());
-    ensure!(!taken, "{} is not empty; choose another folder with --dir", dir.display());
+    ensure!(
+        !taken,
+        "{} is not empty; choose another folder with --dir",
+        dir.display()
+    );
     std::fs::create_dir_all(&dir)?;
     let samples = samples::choose(
         arguments.samples.as_deref(),
@@ -122,7 +159,11 @@ pub(super) async fn tell(arguments: &Arguments, output: &Output) -> anyhow::Resu
         consultation: None,
         reads: 0,
     };
-    let told = if arguments.story { story.whole().await } else { story.beginning().await };
+    let told = if arguments.story {
+        story.whole().await
+    } else {
+        story.beginning().await
+    };
     if !told {
         return Ok(Exit::Failed);
     }
@@ -161,12 +202,17 @@ impl Story<'_> {
         self.beginning().await
             && step!(self, "resume a killed import", resume)
             && step!(self, "refuse hostile files", hostile)
+            && step!(self, "replicate to the cloud, without keys", replicated)
             && step!(self, "staff see everything sealed", sealed_view)
             && step!(self, "refuse access to strangers", strangers)
             && step!(self, "the patient reads", patient_reads)
             && step!(self, "the patient asks a doctor", ask)
             && step!(self, "the doctor reads and answers", answer)
-            && step!(self, "the patient reads answer and prescription", reads_answer)
+            && step!(
+                self,
+                "the patient reads answer and prescription",
+                reads_answer
+            )
             && step!(self, "the patient lists every read", receipts)
             && step!(self, "verify a record offline", verify)
             && step!(self, "refuse replays and forgeries", replays)
@@ -191,11 +237,26 @@ impl Story<'_> {
                 (false, Vec::new(), Some(causes.join(": ")))
             }
         };
-        let step = Step { step, ok, checked, error, seconds };
+        let step = Step {
+            step,
+            ok,
+            checked,
+            error,
+            seconds,
+        };
         let printed = self.output.report(&step, |s| {
             let mark = if s.ok { "ok" } else { "FAILED" };
-            let lines = s.checked.iter().chain(&s.error).map(|line| format!("\n       {line}"));
-            format!("{mark:<6} {} ({:.1} s){}", s.step, s.seconds, lines.collect::<String>())
+            let lines = s
+                .checked
+                .iter()
+                .chain(&s.error)
+                .map(|line| format!("\n       {line}"));
+            format!(
+                "{mark:<6} {} ({:.1} s){}",
+                s.step,
+                s.seconds,
+                lines.collect::<String>()
+            )
         });
         ok && printed.is_ok()
     }
@@ -217,10 +278,16 @@ impl Story<'_> {
             people: CAST.to_vec(),
         };
         self.output.report(&announcement, |a| {
-            let nodes = a.nodes.iter().map(|(name, api)| format!("\n  {name:<18} {api}"));
+            let nodes = a
+                .nodes
+                .iter()
+                .map(|(name, api)| format!("\n  {name:<18} {api}"));
             let people = a.people.iter().map(|p| {
                 let home = MEMBERS.get(p.home).copied().unwrap_or_default();
-                format!("\n  {:<8} {:<15} {:<18} at {home}", p.login, p.password, p.name)
+                format!(
+                    "\n  {:<8} {:<15} {:<18} at {home}",
+                    p.login, p.password, p.name
+                )
             });
             format!(
                 "\n{}\n\nNodes:{}\n\nPeople (login, password):{}\n\nStop with Ctrl-C.",
@@ -236,11 +303,16 @@ impl Story<'_> {
     }
 
     fn person(&self, login: &str) -> anyhow::Result<&Person> {
-        self.people.get(login).with_context(|| format!("{login} is logged in"))
+        self.people
+            .get(login)
+            .with_context(|| format!("{login} is logged in"))
     }
 
     fn principal(&self, login: &str) -> anyhow::Result<PrincipalId> {
-        self.principals.get(login).copied().with_context(|| format!("{login} is registered"))
+        self.principals
+            .get(login)
+            .copied()
+            .with_context(|| format!("{login} is registered"))
     }
 
     async fn found(&mut self) -> anyhow::Result<Vec<String>> {
@@ -262,11 +334,17 @@ impl Story<'_> {
             })
             .collect();
         let folder = self.dir.join("consortium");
-        let founded =
-            found(&folder, "riverside", &foundings, self.clock.now(), &mut SystemEntropy)?;
+        let founded = found(
+            &folder,
+            "riverside",
+            &foundings,
+            self.clock.now(),
+            &mut SystemEntropy,
+        )?;
         self.genesis = founded.genesis;
         for member in &founded.members {
-            self.processes.push(Process::new(&member.name, &member.config, &member.api)?);
+            self.processes
+                .push(Process::new(&member.name, &member.config, &member.api)?);
         }
         Ok(vec![
             format!("using {}", self.samples.title),
@@ -282,11 +360,21 @@ impl Story<'_> {
         let mut consortium = None;
         for process in &mut self.processes {
             let status = process.answers(MEMBERS.len(), &*clock).await?;
-            ensure!(status.members.len() == MEMBERS.len(), "{} sees too few members", process.name);
+            ensure!(
+                status.members.len() == MEMBERS.len(),
+                "{} sees too few members",
+                process.name
+            );
             let first = *consortium.get_or_insert(status.consortium);
-            ensure!(first == status.consortium, "{} is of another consortium", process.name);
+            ensure!(
+                first == status.consortium,
+                "{} is of another consortium",
+                process.name
+            );
         }
-        Ok(vec!["four processes answer over TLS and know each other".into()])
+        Ok(vec![
+            "four processes answer over TLS and know each other".into(),
+        ])
     }
 
     async fn register(&mut self) -> anyhow::Result<Vec<String>> {
@@ -317,7 +405,11 @@ impl Story<'_> {
         let alias = PatientAlias::random(&mut SystemEntropy);
         let asked = maya.act(Action::OpenPatient { alias }).await;
         expect_refused(asked, "a pending profile acted")?;
-        let listed = self.person("dana")?.node().get::<serde_json::Value>("/doctors").await;
+        let listed = self
+            .person("dana")?
+            .node()
+            .get::<serde_json::Value>("/doctors")
+            .await;
         expect_refused(listed, "a pending profile saw the directory")?;
         let wrong = Person::login(
             &self.process(CLOUD)?.node,
@@ -327,9 +419,15 @@ impl Story<'_> {
             &mut SystemEntropy,
         )
         .await;
-        ensure!(matches!(wrong, Err(Error::LoginRefused)), "a wrong password opened a session");
+        ensure!(
+            matches!(wrong, Err(Error::LoginRefused)),
+            "a wrong password opened a session"
+        );
         Ok(vec![
-            format!("{} people registered; no password left this process", CAST.len()),
+            format!(
+                "{} people registered; no password left this process",
+                CAST.len()
+            ),
             "a pending profile can do nothing; a wrong password opens nothing".into(),
         ])
     }
@@ -362,31 +460,46 @@ impl Story<'_> {
         };
         olive.act(refuse).await?;
         expect_refused(
-            self.person("mallory")?.act(Action::RevokePrincipal {
-                principal,
-                reason: Reason::LeftRole,
-            }).await,
+            self.person("mallory")?
+                .act(Action::RevokePrincipal {
+                    principal,
+                    reason: Reason::LeftRole,
+                })
+                .await,
             "a refused profile acted",
         )?;
         expect_refused(
             self.person("maya")?.act(approve(principal)).await,
             "a patient authorised a profile",
         )?;
-        Ok(vec!["six authorised, one refused with its reason; nobody else may decide".into()])
+        Ok(vec![
+            "six authorised, one refused with its reason; nobody else may decide".into(),
+        ])
     }
 
     async fn take_in(&mut self) -> anyhow::Result<Vec<String>> {
         let mut words = Vec::new();
         for hospital in 0..CLOUD {
-            let share = self.samples.shares.get(hospital).context("a share a hospital")?;
+            let share = self
+                .samples
+                .shares
+                .get(hospital)
+                .context("a share a hospital")?;
             let (bundles, expected) = (share.bundles.clone(), share.records);
             // The second hospital's import is left to be killed and resumed.
-            let bundles = if hospital == 1 { bundles.into_iter().take(1).collect() } else { bundles };
+            let bundles = if hospital == 1 {
+                bundles.into_iter().take(1).collect()
+            } else {
+                bundles
+            };
             let summary = self.intake(hospital, &bundles, None).await?;
             ensure!(summary.failed == 0, "{} files failed", summary.failed);
             if hospital != 1 {
                 let kept = self.kept(hospital).await?;
-                ensure!(kept == expected, "{kept} records are kept, {expected} were expected");
+                ensure!(
+                    kept == expected,
+                    "{kept} records are kept, {expected} were expected"
+                );
             }
             words.push(format!(
                 "{}: {} records sealed and anchored, {:.0} records/s",
@@ -399,10 +512,20 @@ impl Story<'_> {
         let patient = self.first_patient()?;
         let summary = self.intake(0, &attachments, Some(&patient.0)).await?;
         ensure!(summary.failed == 0, "{} attachments failed", summary.failed);
-        ensure!(summary.records == attachments.len(), "not every attachment was taken in");
-        words.push(format!("ECG, document and images of one patient: {} records", summary.records));
+        ensure!(
+            summary.records == attachments.len(),
+            "not every attachment was taken in"
+        );
+        words.push(format!(
+            "ECG, document and images of one patient: {} records",
+            summary.records
+        ));
         let again = self.intake(0, &attachments, Some(&patient.0)).await?;
-        ensure!(again.records == 0, "{} records were taken in twice", again.records);
+        ensure!(
+            again.records == 0,
+            "{} records were taken in twice",
+            again.records
+        );
         words.push("taking the same files in again stores nothing twice".into());
         Ok(words)
     }
@@ -412,7 +535,11 @@ impl Story<'_> {
         let share = self.samples.shares.first().context("a first share")?;
         let bundle = share.bundles.first().context("a first bundle")?;
         let read = pieces::fhir(&std::fs::read(bundle)?)?;
-        let patient = read.patients.into_iter().next().context("a patient in the bundle")?;
+        let patient = read
+            .patients
+            .into_iter()
+            .next()
+            .context("a patient in the bundle")?;
         Ok((patient.patient, patient.name.unwrap_or_default()))
     }
 
@@ -427,7 +554,10 @@ impl Story<'_> {
         let output = tokio::task::spawn_blocking(move || command.output()).await??;
         let text = String::from_utf8_lossy(&output.stdout);
         let last = text.lines().last().with_context(|| {
-            format!("the import said nothing: {}", String::from_utf8_lossy(&output.stderr))
+            format!(
+                "the import said nothing: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )
         })?;
         serde_json::from_str(last).with_context(|| format!("the import said: {last}"))
     }
@@ -439,7 +569,9 @@ impl Story<'_> {
         patient: Option<&str>,
     ) -> anyhow::Result<Command> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["intake", "--json", "--config"]).arg(&self.process(hospital)?.file);
+        command
+            .args(["intake", "--json", "--config"])
+            .arg(&self.process(hospital)?.file);
         if let Some(patient) = patient {
             command.args(["--patient", patient]);
         }
@@ -449,8 +581,16 @@ impl Story<'_> {
 
     /// Records that a hospital keeps.
     async fn kept(&self, hospital: usize) -> anyhow::Result<usize> {
-        let patients = self.process(hospital)?.organisation(&self.clock).await?.patients().await?;
-        Ok(patients.iter().map(|p| usize::try_from(p.records).unwrap_or(usize::MAX)).sum())
+        let patients = self
+            .process(hospital)?
+            .organisation(&self.clock)
+            .await?
+            .patients()
+            .await?;
+        Ok(patients
+            .iter()
+            .map(|p| usize::try_from(p.records).unwrap_or(usize::MAX))
+            .sum())
     }
 
     async fn resume(&mut self) -> anyhow::Result<Vec<String>> {
@@ -458,14 +598,20 @@ impl Story<'_> {
         let (bundles, expected) = (share.bundles.clone(), share.records);
         let journal = self.process(1)?.config.data.join("intake.journal");
         let lines = |path: &Path| {
-            std::fs::read_to_string(path).unwrap_or_default().lines().count()
+            std::fs::read_to_string(path)
+                .unwrap_or_default()
+                .lines()
+                .count()
         };
         let before = lines(&journal);
         let mut command = self.intake_command(1, &bundles, None)?;
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         // Killed as soon as it has begun to write, wherever it then is.
         while child.try_wait()?.is_none() && lines(&journal) <= before {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
         child.kill()?;
         child.wait()?;
@@ -473,7 +619,10 @@ impl Story<'_> {
         let summary = self.intake(1, &bundles, None).await?;
         ensure!(summary.failed == 0, "{} files failed", summary.failed);
         let kept = self.kept(1).await?;
-        ensure!(kept == expected, "{kept} records are kept, {expected} were expected");
+        ensure!(
+            kept == expected,
+            "{kept} records are kept, {expected} were expected"
+        );
         Ok(vec![format!(
             "killed (SIGKILL) at {after_kill} records, resumed to {kept} of {expected}: nothing lost, \
              nothing twice"
@@ -487,7 +636,10 @@ impl Story<'_> {
         let bundle = r#"{"resourceType":"Bundle","type":"collection","entry":["#;
         for (name, bytes) in [
             ("deep.json", format!("{bundle}{deep}]}}").into_bytes()),
-            ("bad-utf8.json", b"{\"resourceType\":\"Bundle\",\"type\":\"\xff\xfe\"}".to_vec()),
+            (
+                "bad-utf8.json",
+                b"{\"resourceType\":\"Bundle\",\"type\":\"\xff\xfe\"}".to_vec(),
+            ),
             ("cut.json", bundle.as_bytes().to_vec()),
             ("empty.pdf", b"%PDF-1.7\n".to_vec()),
             ("unknown.bin", vec![7; 100]),
@@ -498,19 +650,52 @@ impl Story<'_> {
         }
         let before = self.kept(0).await?;
         let hostile = files.len();
-        let good = self.samples.shares.first().context("a share")?.bundles.first().cloned();
+        let good = self
+            .samples
+            .shares
+            .first()
+            .context("a share")?
+            .bundles
+            .first()
+            .cloned();
         files.extend(good);
         let summary = self.intake(0, &files, Some("P-hostile")).await?;
         ensure!(summary.failed > 0, "no hostile file was refused");
         let kept = self.kept(0).await?;
         let odd = hostile - summary.failed;
-        ensure!(kept == before + summary.records, "something was taken in by halves");
+        ensure!(
+            kept == before + summary.records,
+            "something was taken in by halves"
+        );
         ensure!(summary.records <= odd, "a refused file left records behind");
         Ok(vec![format!(
             "{} of {hostile} malformed files refused by name, {odd} odd but sound ones taken in, the \
              rest of the batch went on",
             summary.failed
         )])
+    }
+
+    async fn replicated(&mut self) -> anyhow::Result<Vec<String>> {
+        let mut kept = 0;
+        for hospital in 0..CLOUD {
+            kept += self.kept(hospital).await?;
+        }
+        let olive = self.person("olive")?.clone();
+        let deadline = self.clock.now().plus_ms(2 * SOON_MS);
+        loop {
+            let replicas = olive.patients().await?;
+            let there: u64 = replicas.iter().map(|p| p.records).sum();
+            if there == kept as u64 {
+                return Ok(vec![format!(
+                    "{there} sealed records at the cloud; no key went along"
+                )]);
+            }
+            ensure!(
+                self.clock.now() < deadline,
+                "the cloud has {there} of {kept} records"
+            );
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 
     async fn sealed_view(&mut self) -> anyhow::Result<Vec<String>> {
@@ -521,11 +706,20 @@ impl Story<'_> {
         let first = sealed.first().context("a record")?;
         let north = self.process(0)?;
         let status = north.node.status().await?;
-        ensure!(sealed.iter().all(|r| r.entry < status.size), "a record has no entry");
-        ensure!(sealed.iter().all(|r| r.signed.0 > 0), "a record has no time");
+        ensure!(
+            sealed.iter().all(|r| r.entry < status.size),
+            "a record has no entry"
+        );
+        ensure!(
+            sealed.iter().all(|r| r.signed.0 > 0),
+            "a record has no time"
+        );
         certified(&[north], first.entry + 1, &*self.clock).await?;
         let bundle = Bundle::from_json(&stan.proof(first.record).await?)?;
-        ensure!(bundle.verify(&self.genesis).verified(), "its inclusion proof does not verify");
+        ensure!(
+            bundle.verify(&self.genesis).verified(),
+            "its inclusion proof does not verify"
+        );
         Ok(vec![format!(
             "{} records of one patient with digest, signer, time and entry; inclusion proven",
             sealed.len()
@@ -538,34 +732,61 @@ impl Story<'_> {
         let api = north.node.base().to_owned();
         let stan = self.person("stan")?.clone();
         let patients: Vec<PatientSummary> = stan.patients().await?;
-        let found = patients.iter().find(|p| p.name.as_deref() == Some(name.as_str()));
-        let alias = found.context("the patient is listed under the clear name")?.alias;
+        let found = patients
+            .iter()
+            .find(|p| p.name.as_deref() == Some(name.as_str()));
+        let alias = found
+            .context("the patient is listed under the clear name")?
+            .alias;
         self.alias = Some(alias);
         let patient = self.principal("maya")?;
         stan.act(Action::LinkPatient { alias, patient }).await?;
 
         let maya = self.person("maya")?;
-        let own: Vec<OwnAlias> = maya.own_aliases().await?;
-        ensure!(own.iter().any(|o| o.alias == alias && o.api == api), "maya does not see her alias");
+        // Her account's node learns of the link as soon as it has executed the block.
+        let deadline = self.clock.now().plus_ms(SOON_MS);
+        loop {
+            let own: Vec<OwnAlias> = maya.own_aliases().await?;
+            if own.iter().any(|o| o.alias == alias && o.api == api) {
+                break;
+            }
+            ensure!(self.clock.now() < deadline, "maya does not see her alias");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
         let maya = maya.at(&api).await?;
         let until = self.clock.now().plus_ms(365 * DAY_MS);
         let purpose = Purpose::PatientRequest;
-        let access =
-            maya.request_access(alias, &KeyClass::ALL, purpose, until, &mut SystemEntropy).await?;
+        let access = maya
+            .request_access(alias, &KeyClass::ALL, purpose, until, &mut SystemEntropy)
+            .await?;
         let decided = self.decided(&maya, access).await?;
         ensure!(decided == "approved", "her request was {decided}");
         self.access = Some(access);
 
         // Another purpose is a person's decision; this one is refused, and she sees why.
         let asked = maya
-            .request_access(alias, &[KeyClass::Medical], Purpose::Research, until, &mut SystemEntropy)
+            .request_access(
+                alias,
+                &[KeyClass::Medical],
+                Purpose::Research,
+                until,
+                &mut SystemEntropy,
+            )
             .await?;
         let waiting = stan.open_requests().await?;
-        ensure!(waiting.iter().any(|a| a.access == asked), "staff do not see the request");
-        stan.decide_access(asked, Decision::Refuse, Reason::TooBroad).await?;
+        ensure!(
+            waiting.iter().any(|a| a.access == asked),
+            "staff do not see the request"
+        );
+        stan.decide_access(asked, Decision::Refuse, Reason::TooBroad)
+            .await?;
         let answer = maya.access(asked).await?;
         let answer = serde_json::to_value(answer.status)?;
-        let reason = answer.get("reason").and_then(|r| r.as_str()).unwrap_or_default().to_owned();
+        let reason = answer
+            .get("reason")
+            .and_then(|r| r.as_str())
+            .unwrap_or_default()
+            .to_owned();
         ensure!(reason == "too-broad", "the reason shown is `{reason}`");
         self.people.insert("maya", maya);
         Ok(vec![
@@ -576,15 +797,18 @@ impl Story<'_> {
 
     /// Waits until a request is no longer open.
     async fn decided(&self, person: &Person, access: AccessId) -> anyhow::Result<String> {
-        let deadline = self.clock.now().plus_ms(30_000);
+        let deadline = self.clock.now().plus_ms(SOON_MS);
         loop {
             let status = serde_json::to_value(person.access(access).await?.status)?;
-            let word = status.get("status").and_then(|s| s.as_str()).unwrap_or_default();
+            let word = status
+                .get("status")
+                .and_then(|s| s.as_str())
+                .unwrap_or_default();
             if word != "requested" {
                 return Ok(word.to_owned());
             }
             ensure!(self.clock.now() < deadline, "nobody decided on the request");
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -608,13 +832,24 @@ impl Story<'_> {
             expect_refused(read, "a stranger read a record")?;
             let mut without = self.reading(vec![record])?;
             without.access = None;
-            expect_refused(stranger.read(without).await, "a stranger read without a grant")?;
+            expect_refused(
+                stranger.read(without).await,
+                "a stranger read without a grant",
+            )?;
             let path = format!("/records/{record}/sealed?receipt=0");
-            expect_refused(stranger.node().bytes(&path, None).await, "sealed bytes left the node")?;
+            expect_refused(
+                stranger.node().bytes(&path, None).await,
+                "sealed bytes left the node",
+            )?;
         }
         let noah = self.person("noah")?.at(&api).await?;
-        expect_refused(noah.sealed_records(alias).await, "another patient saw her list")?;
-        Ok(vec!["another patient, a doctor and the operator get nothing, not even a list".into()])
+        expect_refused(
+            noah.sealed_records(alias).await,
+            "another patient saw her list",
+        )?;
+        Ok(vec![
+            "another patient, a doctor and the operator get nothing, not even a list".into(),
+        ])
     }
 
     async fn patient_reads(&mut self) -> anyhow::Result<Vec<String>> {
@@ -623,7 +858,12 @@ impl Story<'_> {
         let sealed = maya.sealed_records(alias).await?;
         let records: Vec<RecordId> = sealed.iter().map(|r| r.record).collect();
         let opened = maya.read(self.reading(records)?).await?;
-        ensure!(opened.len() == sealed.len(), "{} of {} opened", opened.len(), sealed.len());
+        ensure!(
+            opened.len() == sealed.len(),
+            "{} of {} opened",
+            opened.len(),
+            sealed.len()
+        );
         self.reads += 1;
 
         let mut expected = 0;
@@ -631,24 +871,41 @@ impl Story<'_> {
             let bytes = std::fs::read(path)?;
             let whole = opened.iter().any(|o| o.content.body == bytes);
             let wave = path.extension().is_some_and(|e| e == "hea");
-            ensure!(whole || wave, "{} did not come back as it was", path.display());
+            ensure!(
+                whole || wave,
+                "{} did not come back as it was",
+                path.display()
+            );
             expected += usize::from(whole);
         }
-        let ecgs = opened.iter().filter(|o| o.anchor.kind == RecordKind::Ecg).count();
+        let ecgs = opened
+            .iter()
+            .filter(|o| o.anchor.kind == RecordKind::Ecg)
+            .count();
         let is_document = |o: &&Opened| o.anchor.kind == RecordKind::Document;
         let documents = opened.iter().filter(is_document).count();
-        let signed = opened.iter().filter(is_document).all(|d| d.statement.is_some());
+        let signed = opened
+            .iter()
+            .filter(is_document)
+            .all(|d| d.statement.is_some());
         ensure!(signed, "a document is not signed");
         let bundle = self.samples.shares.first().and_then(|s| s.bundles.first());
         let source = pieces::fhir(&std::fs::read(bundle.context("a bundle")?)?)?;
         let pieces = &source.patients.first().context("a patient")?.pieces;
         for piece in pieces {
             let same = opened.iter().any(|o| o.content.body == piece.body);
-            ensure!(same, "a resource of kind {:?} did not come back as it was", piece.kind);
+            ensure!(
+                same,
+                "a resource of kind {:?} did not come back as it was",
+                piece.kind
+            );
         }
         self.read = opened;
         Ok(vec![
-            format!("{} records opened here, each checked against its anchor", sealed.len()),
+            format!(
+                "{} records opened here, each checked against its anchor",
+                sealed.len()
+            ),
             format!(
                 "{} FHIR resources and {expected} files came back byte for byte, {ecgs} ECG, \
                  {documents} documents with both signatures checked",
@@ -661,16 +918,26 @@ impl Story<'_> {
         let maya = self.person("maya")?.clone();
         let doctors = self.at_home("maya").await?.doctors().await?;
         let dana = self.principal("dana")?;
-        ensure!(doctors.iter().any(|d| d.principal == dana), "dana is not in the directory");
+        ensure!(
+            doctors.iter().any(|d| d.principal == dana),
+            "dana is not in the directory"
+        );
         let mallory = self.principal("mallory")?;
-        ensure!(doctors.iter().all(|d| d.principal != mallory), "a refused doctor is listed");
+        ensure!(
+            doctors.iter().all(|d| d.principal != mallory),
+            "a refused doctor is listed"
+        );
         let chosen: Vec<Opened> = std::mem::take(&mut self.read)
             .into_iter()
             .filter(|o| matches!(o.anchor.kind, RecordKind::Ecg | RecordKind::Symptom))
             .take(3)
             .collect();
         ensure!(!chosen.is_empty(), "there is nothing to send");
-        let custodian = self.process(0)?.organisation(&self.clock).await?.organisation();
+        let custodian = self
+            .process(0)?
+            .organisation(&self.clock)
+            .await?
+            .organisation();
         let question = Question {
             alias: self.alias.context("an alias")?,
             custodian,
@@ -683,12 +950,17 @@ impl Story<'_> {
         self.consultation = Some(consultation);
         let sent = chosen.len();
         self.read = chosen;
-        Ok(vec![format!("a question and exactly {sent} records sent to one doctor")])
+        Ok(vec![format!(
+            "a question and exactly {sent} records sent to one doctor"
+        )])
     }
 
     /// The same person in a session at the node where the account is.
     async fn at_home(&self, login: &str) -> anyhow::Result<Person> {
-        let one = CAST.iter().find(|c| c.login == login).context("a known person")?;
+        let one = CAST
+            .iter()
+            .find(|c| c.login == login)
+            .context("a known person")?;
         let home = self.process(one.home)?.node.base().to_owned();
         Ok(self.person(login)?.at(&home).await?)
     }
@@ -706,7 +978,9 @@ impl Story<'_> {
         };
         let opened = dana.read(reading(consultation.records.clone())).await?;
         self.reads += 1;
-        let question = opened.iter().find(|o| o.anchor.kind == RecordKind::Question);
+        let question = opened
+            .iter()
+            .find(|o| o.anchor.kind == RecordKind::Question);
         let question = question.context("the question came along")?;
         ensure!(question.statement.is_some(), "the question is not signed");
         for sent in &self.read {
@@ -714,14 +988,25 @@ impl Story<'_> {
             ensure!(same, "a record that was sent did not arrive");
         }
         // Nothing but what was sent, and nobody but her.
-        let all = self.person("stan")?.sealed_records(consultation.alias).await?;
-        let other = all.iter().find(|r| !consultation.records.contains(&r.record));
+        let all = self
+            .person("stan")?
+            .sealed_records(consultation.alias)
+            .await?;
+        let other = all
+            .iter()
+            .find(|r| !consultation.records.contains(&r.record));
         let other = other.context("a record that was not sent")?.record;
-        expect_refused(dana.read(reading(vec![other])).await, "a doctor read more than was sent")?;
+        expect_refused(
+            dana.read(reading(vec![other])).await,
+            "a doctor read more than was sent",
+        )?;
         let emil = self.person("emil")?.at(&api).await?;
         let stolen = emil.read(reading(consultation.records.clone())).await;
         expect_refused(stolen, "another doctor read the consultation")?;
-        expect_refused(emil.consultation(id).await, "another doctor saw the consultation")?;
+        expect_refused(
+            emil.consultation(id).await,
+            "another doctor saw the consultation",
+        )?;
 
         let prescription = serde_json::json!({
             "resourceType": "MedicationRequest",
@@ -733,7 +1018,11 @@ impl Story<'_> {
             }] },
             "dosageInstruction": [{ "text": "one tablet every morning for 28 days" }],
         });
-        let custodian = self.process(0)?.organisation(&self.clock).await?.organisation();
+        let custodian = self
+            .process(0)?
+            .organisation(&self.clock)
+            .await?
+            .organisation();
         let reply = Reply {
             consultation: &consultation,
             custodian,
@@ -742,9 +1031,15 @@ impl Story<'_> {
         };
         dana.answer(reply, &mut SystemEntropy).await?;
         let given = dana.prescriptions().await?;
-        ensure!(given.iter().any(|p| p.consultation == id), "dana does not see her prescription");
+        ensure!(
+            given.iter().any(|p| p.consultation == id),
+            "dana does not see her prescription"
+        );
         Ok(vec![
-            format!("the doctor opened {} records, and none that was not sent", opened.len()),
+            format!(
+                "the doctor opened {} records, and none that was not sent",
+                opened.len()
+            ),
             "another doctor opened nothing; answer and prescription are signed and listed".into(),
         ])
     }
@@ -757,12 +1052,22 @@ impl Story<'_> {
         let opened = maya.read(self.reading(answer.records.clone())?).await?;
         self.reads += 1;
         let kinds: Vec<RecordKind> = opened.iter().map(|o| o.anchor.kind).collect();
-        ensure!(kinds.contains(&RecordKind::Answer), "the answer did not arrive");
-        ensure!(kinds.contains(&RecordKind::Prescription), "the prescription did not arrive");
+        ensure!(
+            kinds.contains(&RecordKind::Answer),
+            "the answer did not arrive"
+        );
+        ensure!(
+            kinds.contains(&RecordKind::Prescription),
+            "the prescription did not arrive"
+        );
         let dana = self.principal("dana")?;
-        let signed = opened.iter().all(|o| o.statement.is_some() && o.signer == dana);
+        let signed = opened
+            .iter()
+            .all(|o| o.statement.is_some() && o.signer == dana);
         ensure!(signed, "answer or prescription is not signed by the doctor");
-        Ok(vec!["both opened; Ed25519 and ML-DSA-65 signatures of the doctor verified".into()])
+        Ok(vec![
+            "both opened; Ed25519 and ML-DSA-65 signatures of the doctor verified".into(),
+        ])
     }
 
     async fn receipts(&mut self) -> anyhow::Result<Vec<String>> {
@@ -771,10 +1076,20 @@ impl Story<'_> {
         let (maya, dana) = (self.principal("maya")?, self.principal("dana")?);
         let by = |who| receipts.iter().filter(|r| r.reader == who).count();
         let reads = by(maya) + by(dana);
-        ensure!(reads == self.reads, "{reads} receipts for {} reads", self.reads);
+        ensure!(
+            reads == self.reads,
+            "{reads} receipts for {} reads",
+            self.reads
+        );
         ensure!(by(dana) == 1, "{} receipts of the doctor", by(dana));
-        let purpose = receipts.iter().find(|r| r.reader == dana).map(|r| r.purpose);
-        ensure!(purpose == Some(Purpose::Treatment), "the doctor's purpose is not shown");
+        let purpose = receipts
+            .iter()
+            .find(|r| r.reader == dana)
+            .map(|r| r.purpose);
+        ensure!(
+            purpose == Some(Purpose::Treatment),
+            "the doctor's purpose is not shown"
+        );
         Ok(vec![format!(
             "{} receipts: who, when, what, what for; one for every read that happened",
             receipts.len()
@@ -802,7 +1117,10 @@ impl Story<'_> {
         let code = verify(path.clone(), genesis.clone())?;
         ensure!(code == 0, "`salus audit verify` ended with {code}");
         let other = Digest([7; 32]).to_string();
-        ensure!(verify(path, other)? == 4, "the bundle verifies for another consortium");
+        ensure!(
+            verify(path, other)? == 4,
+            "the bundle verifies for another consortium"
+        );
         // Every 97th byte, altered: refused, or the same JSON value written otherwise.
         let mut refused = 0;
         for at in (0..bundle.len()).step_by(97) {
@@ -836,9 +1154,15 @@ impl Story<'_> {
         };
         let command = maya.sign(action);
         let node = maya.node().clone();
-        expect_refused(node.submit(command.clone()).await, "an unknown access was ended")?;
+        expect_refused(
+            node.submit(command.clone()).await,
+            "an unknown access was ended",
+        )?;
         let size = north.status().await?.size;
-        expect_refused(node.submit(command.clone()).await, "a replayed command was accepted")?;
+        expect_refused(
+            node.submit(command.clone()).await,
+            "a replayed command was accepted",
+        )?;
         let mut forged = command;
         if let Some(last) = forged.last_mut() {
             *last ^= 1;
@@ -846,7 +1170,9 @@ impl Story<'_> {
         expect_refused(node.submit(forged).await, "a forged signature was accepted")?;
         let after = north.status().await?.size;
         ensure!(after == size, "a replay or forgery grew the ledger");
-        Ok(vec!["a replayed and a forged command are refused and leave no entry".into()])
+        Ok(vec![
+            "a replayed and a forged command are refused and leave no entry".into(),
+        ])
     }
 
     async fn canary(&mut self) -> anyhow::Result<Vec<String>> {
@@ -874,7 +1200,9 @@ impl Story<'_> {
                 files += 1;
                 bytes += content.len();
                 for canary in &canaries {
-                    let found = content.windows(canary.len()).any(|w| w == canary.as_slice());
+                    let found = content
+                        .windows(canary.len())
+                        .any(|w| w == canary.as_slice());
                     ensure!(!found, "{} holds readable patient data", path.display());
                 }
             }
@@ -922,7 +1250,11 @@ impl Story<'_> {
             Err(error) => bail!("a write without a quorum failed otherwise: {error}"),
             Ok(_) => bail!("a write went through without a quorum"),
         };
-        ensure!(silent.code == "no-quorum", "the answer is `{}`", silent.code);
+        ensure!(
+            silent.code == "no-quorum",
+            "the answer is `{}`",
+            silent.code
+        );
         let named = silent.silent.len();
         ensure!(named == 2, "{named} silent members are named");
         let patients = north.patients().await?;
@@ -952,14 +1284,25 @@ impl Story<'_> {
         let size = self.process(0)?.node.status().await?.size;
         let all: Vec<&Process> = self.processes.iter().collect();
         let statuses = certified(&all, size, &*clock).await?;
-        let newest = statuses.iter().filter_map(|s| s.certified.as_ref()).map(|c| c.size).max();
+        let newest = statuses
+            .iter()
+            .filter_map(|s| s.certified.as_ref())
+            .map(|c| c.size)
+            .max();
         let statuses = certified(&all, newest.unwrap_or(size), &*clock).await?;
-        let roots: Vec<(u64, Digest)> =
-            statuses.iter().filter_map(|s| s.certified.as_ref().map(|c| (c.size, c.root))).collect();
+        let roots: Vec<(u64, Digest)> = statuses
+            .iter()
+            .filter_map(|s| s.certified.as_ref().map(|c| (c.size, c.root)))
+            .collect();
         let same = roots.windows(2).all(|w| w[0] == w[1]);
-        ensure!(same && roots.len() == MEMBERS.len(), "the nodes certify different logs");
+        ensure!(
+            same && roots.len() == MEMBERS.len(),
+            "the nodes certify different logs"
+        );
         let entries = roots.first().map_or(0, |(size, _)| *size);
-        Ok(vec![format!("{entries} entries, one root on all four nodes")])
+        Ok(vec![format!(
+            "{entries} entries, one root on all four nodes"
+        )])
     }
 }
 
@@ -975,11 +1318,15 @@ struct Taken {
 fn canaries_of(patient: &pieces::OfPatient) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     for piece in &patient.pieces {
-        let Ok(value) = serde_json::from_slice::<serde_json::Value>(&piece.body) else { continue };
+        let Ok(value) = serde_json::from_slice::<serde_json::Value>(&piece.body) else {
+            continue;
+        };
         let wanted: &[&str] = match piece.kind {
-            RecordKind::Demographics => {
-                &["/telecom/0/value", "/address/0/line/0", "/identifier/1/value"]
-            }
+            RecordKind::Demographics => &[
+                "/telecom/0/value",
+                "/address/0/line/0",
+                "/identifier/1/value",
+            ],
             RecordKind::Vitals | RecordKind::Observation => &["/effectiveDateTime", "/id"],
             _ => &["/id"],
         };

@@ -207,7 +207,10 @@ impl Source {
                 }
                 ensure!(!of.patient.is_empty(), "it names no patient; use --patient");
                 of.name = of.name.filter(|name| !name.is_empty());
-                return Ok(Read { patients: vec![of], directory: Vec::new() });
+                return Ok(Read {
+                    patients: vec![of],
+                    directory: Vec::new(),
+                });
             }
             Kind::Png | Kind::Jpeg => pieces::picture(&title, bytes)?,
             Kind::Pdf => pieces::document(&title, bytes)?,

@@ -1,0 +1,109 @@
+//! Sends this hospital's anchored batches to the members that keep replicas, without any key.
+//!
+//! Nothing is lost when a replica is away: what it has acknowledged is stored, and the rest is sent
+//! when it answers again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::StreamExt as _;
+use salus_client::node::Node;
+use salus_client::person::Person;
+use salus_crypto::digest::sha256;
+use salus_crypto::keys::SecretKeys;
+use salus_crypto::label;
+use salus_proto::api::batch::BatchAccepted;
+use salus_proto::encode::to_base64url;
+use salus_proto::ids::{OrganisationId, PrincipalId};
+use salus_runtime::clock::Clock;
+use salus_vault::Vault;
+
+/// How often the outbox is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a replica that failed is left alone.
+const LEAVE_ALONE: Duration = Duration::from_secs(15);
+/// Batches sent between two looks.
+const AT_ONCE: u32 = 64;
+/// The path that is signed; the API's base path stands before it.
+const PATH: &str = "/peer/batches";
+
+/// One replica to keep up to date.
+pub(crate) struct Outbox {
+    pub(crate) vault: Vault,
+    pub(crate) organisation: OrganisationId,
+    pub(crate) keys: Arc<SecretKeys>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) replica: OrganisationId,
+    pub(crate) node: Node,
+}
+
+impl core::fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Outbox")
+            .field("replica", &self.replica)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Outbox {
+    /// Sends until the task is ended.
+    pub(crate) async fn run(self) {
+        loop {
+            match self.send().await {
+                Ok(()) => self.clock.sleep(LOOK_EVERY).await,
+                Err(error) => {
+                    tracing::warn!(replica = %self.replica, "replication waits: {error:#}");
+                    self.clock.sleep(LEAVE_ALONE).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self) -> anyhow::Result<()> {
+        let mut session = None;
+        for outgoing in self.vault.outgoing(self.replica, AT_ONCE).await? {
+            let (batch, large) = self.vault.replica_batch(outgoing.batch).await?;
+            for (digest, _) in large {
+                let session = match &mut session {
+                    Some(session) => session,
+                    none => none.insert(self.session().await?),
+                };
+                let mut stream = std::pin::pin!(self.vault.blob_stream(digest).await?);
+                let mut bytes = Vec::new();
+                while let Some(chunk) = stream.next().await {
+                    bytes.extend_from_slice(&chunk?);
+                }
+                session
+                    .upload_blob(digest, bytes.into())
+                    .await
+                    .context("a large blob was not taken")?;
+            }
+            let proof = self.proof(&batch);
+            let _: BatchAccepted = self.node.post_as_member(PATH, &proof, batch.into()).await?;
+            self.vault.replicated(self.replica, outgoing.place).await?;
+        }
+        Ok(())
+    }
+
+    async fn session(&self) -> anyhow::Result<Person> {
+        let principal = PrincipalId(self.organisation.0);
+        let (keys, clock) = (Arc::clone(&self.keys), Arc::clone(&self.clock));
+        Ok(Person::with_keys(&self.node, principal, keys, clock).await?)
+    }
+
+    /// The header that shows who sends: method, path, time and body digest, signed.
+    fn proof(&self, body: &[u8]) -> String {
+        let now = self.clock.now().0;
+        let digest = sha256(body);
+        let message = [
+            b"POST",
+            PATH.as_bytes(),
+            now.to_string().as_bytes(),
+            digest.as_bytes(),
+        ]
+        .concat();
+        let signature = self.keys.ed25519().sign(label::PEER, &message);
+        format!("{};{now};{}", self.organisation, to_base64url(&signature))
+    }
+}
