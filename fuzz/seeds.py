@@ -78,7 +78,7 @@ def federated() -> None:
     job, digest = bytes([1]) * 16, bytes([2]) * 32
     network = {0: 0, 1: 0, 2: ["normal", "pneumonia"], 3: 1, 4: 28, 5: 500_000, 6: 250_000}
     augmentation = {0: False, 1: 5_000_000, 2: 100_000, 3: 50_000, 4: 100_000}
-    training = {0: 1, 1: 32, 2: [0, {0: 900_000}], 3: 10_000, 4: 100, 5: 1}
+    training = {0: 1, 1: 32, 2: [0, [900_000]], 3: 10_000, 4: 100, 5: 1}
     training |= {6: [1_000_000, 1_000_000], 7: augmentation, 8: 0, 9: 0, 10: 7}
     plan = {0: job, 1: "triage", 2: network, 3: [{0: "fc.bias", 1: [2], 2: 0}]}
     roster = [{0: bytes([n]) * 16, 1: 100, 2: digest} for n in (1, 2, 3)]
@@ -208,7 +208,7 @@ def ecg() -> None:
         "wfdb",
         format16=head.format(16).encode() + b"\0" + data,
         format212=head.format(212).encode() + b"\0" + packed,
-        format8=b"r 1 128 4\nr.dat 8 100 8 0 10 46 0 V\n" + b"\0" + bytes([0, 1, 1, 255]),
+        format8=b"r 1 128 4\nr.dat 8 100 8 0 10 44 0 V\n" + b"\0" + bytes([0, 1, 1, 255]),
         format80=b"r 1 128 3\nr.dat 80 100 8 0 1 0 0 V\n" + b"\0" + bytes([129, 128, 127]),
         segments=segments.encode() + b"\0r_1 1 360 8\n",
         two=b"r 2 250/1000(0) 2\nr.dat 16x2 100/uV 16 0\nr.dat 16 100\n\0" + data[:12],
@@ -383,10 +383,10 @@ def jpeg_ls() -> bytes:
     return b"\xff\xd8" + frame + scan + b"\xff\x7f\xff\x7f" + b"\xff\xd9"
 
 
-def pdf_file() -> bytes:
+def pdf_file(catalogue: bytes = b"") -> bytes:
     """A document of one empty page with a classic cross-reference table."""
     objects = [
-        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Catalog /Pages 2 0 R %s>>" % catalogue,
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 100 100] /Contents 4 0 R >>",
         b"<< /Length 5 >>\nstream\n0 0 m\nendstream",
@@ -407,9 +407,7 @@ def files() -> None:
         "pdf",
         page=good,
         prefixed=b"junk\n" + good,
-        active=good.replace(
-            b"/Catalog", b"/Catalog /OpenAction << /S /JavaScript >> /Encrypt 9 0 R"
-        ),
+        active=pdf_file(b"/OpenAction << /S /JavaScript /JS (x) >> "),
     )
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -424,7 +422,7 @@ def files() -> None:
     save(
         "manifest",
         full=b"file,sha256,label,patient,split\na/b.png,%s,normal,p1,train\n" % (b"ab" * 32),
-        quoted=b'split,"file",note\r\ntest,"a ""b"".png","x, y"\r\n',
+        quoted=b'split,"file",note\r\ntest,"a, b.png","x ""y"""\r\n',
         climbing=b"file\n../../etc/passwd\n",
     )
 

@@ -1,5 +1,7 @@
 //! Replays the fuzzing corpora, and seeded mutations of each of their files, without libFuzzer.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,7 +57,7 @@ fn mutated(original: &[u8], dice: &mut Dice) -> Vec<u8> {
         let at = dice.below(bytes.len());
         let end = (at + 1 + dice.below(16)).min(bytes.len());
         match dice.below(6) {
-            _ if bytes.is_empty() => bytes.push(dice.roll() as u8),
+            _ if bytes.is_empty() => bytes.push(dice.roll().to_le_bytes()[0]),
             0 | 1 => bytes[at] ^= 1 << dice.below(8),
             2 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][dice.below(5)],
             3 => {
