@@ -27,5 +27,6 @@ pub use fsck::{Finding, Report, fsck};
 pub use machine::{Contract, Machine, Ready};
 pub use replica::{
     Block, Certified, Committed, Peer, ProvenValue, ReadView, Replica, Stall, Status, SubmitError,
+    Values,
 };
 pub use start::{Config, Running, start};

@@ -11,7 +11,7 @@ use salus_ledger::{ConsistencyProof, InclusionProof, StateProof};
 use salus_proto::checkpoint::Checkpoint;
 use salus_proto::ids::OrganisationId;
 use salus_proto::{Digest, TimestampMs};
-use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot};
 
 use crate::Error;
 use crate::chain::{Executed, View};
@@ -187,6 +187,9 @@ pub struct ProvenValue {
     pub certified: Certified,
 }
 
+/// Keys of the state with their values, ascending by key.
+pub type Values = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A consistent view of the committed state and log that later blocks do not change.
 #[derive(Clone)]
 pub struct ReadView {
@@ -231,7 +234,7 @@ impl ReadView {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    ) -> Result<Values, Error> {
         self.view.range(prefix, after, limit.min(RANGE_LIMIT))
     }
 
@@ -320,17 +323,8 @@ impl<M: Machine> Replica<M> {
     /// # Errors
     /// If the replica stops first.
     pub async fn certified_at(&self, size: u64) -> Result<Certified, Error> {
-        let mut sizes = self.shared.certified_size.subscribe();
-        loop {
-            sizes.borrow_and_update();
-            if let Some(certified) = self.certified().filter(|c| c.checkpoint.size >= size) {
-                return Ok(certified);
-            }
-            sizes
-                .changed()
-                .await
-                .map_err(|_| self.shared.failure_or_stopped())?;
-        }
+        let reached = || self.certified().filter(|c| c.checkpoint.size >= size);
+        self.shared.until(reached).await
     }
 
     /// A stored certified checkpoint over at most `size` entries, as a signed note.
@@ -356,24 +350,18 @@ impl<M: Machine> Replica<M> {
     /// # Errors
     /// If the replica stops first or the store cannot be read.
     pub async fn prove(&self, key: &[u8]) -> Result<ProvenValue, Error> {
-        let mut sizes = self.shared.certified_size.subscribe();
-        loop {
-            sizes.borrow_and_update();
-            if let Some(certified) = self.certified()
-                && let Some(view) = &certified.view
-                && let Some(proof) = lock(&self.shared.tree).prove(key, &certified.checkpoint)
-            {
-                return Ok(ProvenValue {
-                    value: view.value(key)?,
-                    proof,
-                    certified,
-                });
-            }
-            sizes
-                .changed()
-                .await
-                .map_err(|_| self.shared.failure_or_stopped())?;
-        }
+        let proven = || {
+            let certified = self.certified()?;
+            let view = certified.view.clone()?;
+            let proof = lock(&self.shared.tree).prove(key, &certified.checkpoint)?;
+            let value = view.value(key);
+            Some(value.map(|value| ProvenValue {
+                value,
+                proof,
+                certified,
+            }))
+        };
+        self.shared.until(proven).await?
     }
 
     /// Notes with which members convicted themselves: two different logs under one key.
@@ -405,11 +393,8 @@ impl<M: Machine> Replica<M> {
     /// # Errors
     /// If the replica stops first.
     pub async fn executed(&self, size: u64) -> Result<(), Error> {
-        let mut sizes = self.shared.executed_size.subscribe();
-        let reached = sizes.wait_for(|reached| *reached >= size).await;
-        reached
-            .map(drop)
-            .map_err(|_| self.shared.failure_or_stopped())
+        let sizes = || self.shared.executed_size.load(Ordering::Relaxed) >= size;
+        self.shared.until(|| sizes().then_some(())).await
     }
 
     /// Waits until the epoch with this number has begun here: a member that leaves must stay until
@@ -418,16 +403,13 @@ impl<M: Machine> Replica<M> {
     /// # Errors
     /// If the replica stops first.
     pub async fn turned(&self, epoch: u64) -> Result<(), Error> {
-        let mut epochs = self.shared.epoch.subscribe();
-        let reached = epochs.wait_for(|reached| *reached >= epoch).await;
-        reached
-            .map(drop)
-            .map_err(|_| self.shared.failure_or_stopped())
+        let turned = || self.shared.epoch.load(Ordering::Relaxed) >= epoch;
+        self.shared.until(|| turned().then_some(())).await
     }
 
     /// Asks the engine to end; what is acknowledged is durable already.
     pub fn stop(&self) {
-        self.shared.stop.send_replace(true);
+        self.shared.stop();
     }
 }
 
@@ -450,8 +432,8 @@ pub(crate) struct Shared<M: Machine> {
     pub(crate) machine: Arc<M>,
     pub(crate) store: Store,
     pub(crate) pool: Mutex<Pool<M::Prepared>>,
-    /// Counts additions to the pool, to wake a waiting leader.
-    pub(crate) pool_grew: watch::Sender<u64>,
+    /// Wakes a leader that waits for commands.
+    pub(crate) pool_grew: Notify,
     /// Commands to pass on to the other members.
     pub(crate) outbox: Mutex<Vec<Bytes>>,
     pub(crate) outbox_ready: Notify,
@@ -460,17 +442,19 @@ pub(crate) struct Shared<M: Machine> {
     tree: Arc<Mutex<ProvableTree>>,
     /// Whether a block without commands is wanted soon: for a checkpoint or the turn of an epoch.
     pub(crate) block_wanted: AtomicBool,
-    pub(crate) executed_height: watch::Sender<u64>,
-    executed_size: watch::Sender<u64>,
-    pub(crate) epoch: watch::Sender<u64>,
+    /// Wakes who waits for blocks, certificates, epochs or the end. First come, first woken, so that
+    /// a simulated run repeats itself.
+    progress: Notify,
+    executed_height: AtomicU64,
+    executed_size: AtomicU64,
+    epoch: AtomicU64,
     certified: RwLock<Option<Certified>>,
-    certified_size: watch::Sender<u64>,
     feed: broadcast::Sender<Arc<Block>>,
     pub(crate) status: Mutex<Status>,
     failure: Mutex<Option<Error>>,
     /// The engine's clock at its last tick, milliseconds since 1970.
     now_ms: AtomicU64,
-    pub(crate) stop: watch::Sender<bool>,
+    stopping: AtomicBool,
 }
 
 impl<M: Machine> fmt::Debug for Shared<M> {
@@ -491,23 +475,23 @@ impl<M: Machine> Shared<M> {
             machine,
             store,
             pool: Mutex::default(),
-            pool_grew: watch::Sender::new(0),
+            pool_grew: Notify::new(),
             outbox: Mutex::default(),
             outbox_ready: Notify::new(),
             waiters: Mutex::new(Some(BTreeMap::new())),
             latest: Mutex::new(Latest { view, size }),
             tree,
             block_wanted: AtomicBool::new(false),
-            executed_height: watch::Sender::new(0),
-            executed_size: watch::Sender::new(size),
-            epoch: watch::Sender::new(0),
+            progress: Notify::new(),
+            executed_height: AtomicU64::new(0),
+            executed_size: AtomicU64::new(size),
+            epoch: AtomicU64::new(0),
             certified: RwLock::new(None),
-            certified_size: watch::Sender::new(0),
             feed: broadcast::Sender::new(FEED_LIMIT),
             status: Mutex::default(),
             failure: Mutex::default(),
             now_ms: AtomicU64::new(0),
-            stop: watch::Sender::new(false),
+            stopping: AtomicBool::new(false),
         })
     }
 
@@ -554,7 +538,7 @@ impl<M: Machine> Shared<M> {
         }
         lock(&self.outbox).push(command);
         self.outbox_ready.notify_one();
-        self.pool_grew.send_modify(|count| *count += 1);
+        self.pool_grew.notify_waiters();
         Ok(receiver)
     }
 
@@ -612,8 +596,8 @@ impl<M: Machine> Shared<M> {
                 entries,
             })));
         }
-        self.executed_size.send_replace(size);
-        self.executed_height.send_replace(height);
+        self.executed_size.store(size, Ordering::Relaxed);
+        self.tell_height(height);
     }
 
     /// Makes a certified checkpoint visible if it is newer.
@@ -634,7 +618,7 @@ impl<M: Machine> Shared<M> {
             *current = Some(certified);
         }
         lock(&self.status).certified_size = size;
-        self.certified_size.send_replace(size);
+        self.progress.notify_waiters();
     }
 
     /// Gives the certified checkpoint the state that proofs are made from.
@@ -646,7 +630,7 @@ impl<M: Machine> Shared<M> {
         {
             certified.view = Some(view);
         }
-        self.certified_size.send_modify(|_| {});
+        self.progress.notify_waiters();
     }
 
     /// Own commands that nobody has ordered for a while, to be passed on again.
@@ -698,7 +682,52 @@ impl<M: Machine> Shared<M> {
     /// Lets go of everybody who waits; the engine is gone.
     pub(crate) fn close(&self) {
         drop(lock(&self.waiters).take());
-        self.stop.send_replace(true);
+        self.stop();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        self.progress.notify_waiters();
+    }
+
+    pub(crate) async fn stopped(&self) {
+        // Stopping is what ends the wait, one way or the other.
+        drop(self.until(|| None::<()>).await);
+    }
+
+    /// Height of the last executed block.
+    pub(crate) fn height(&self) -> u64 {
+        self.executed_height.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn tell_height(&self, height: u64) {
+        self.executed_height.store(height, Ordering::Relaxed);
+        self.progress.notify_waiters();
+    }
+
+    pub(crate) fn tell_epoch(&self, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Relaxed);
+        self.progress.notify_waiters();
+    }
+
+    /// Waits until `check` finds something.
+    ///
+    /// # Errors
+    /// If the replica stops first.
+    pub(crate) async fn until<T>(&self, mut check: impl FnMut() -> Option<T>) -> Result<T, Error> {
+        loop {
+            let progress = self.progress.notified();
+            tokio::pin!(progress);
+            // Before the check, so that what happens between them is not missed.
+            progress.as_mut().enable();
+            if let Some(found) = check() {
+                return Ok(found);
+            }
+            if self.stopping.load(Ordering::Relaxed) {
+                return Err(self.failure_or_stopped());
+            }
+            progress.await;
+        }
     }
 
     pub(crate) fn certified(&self) -> Option<Certified> {

@@ -142,7 +142,7 @@ impl Config {
                     Everybody,
                     channels,
                 );
-                match run.await {
+                match Box::pin(run).await {
                     Ok(()) => shared.close(),
                     Err(error) => shared.fail(error),
                 }
@@ -274,8 +274,19 @@ struct Platter {
     /// Durable bytes with the unsynced writes on top.
     current: Vec<u8>,
     unsynced: Vec<Change>,
+    /// Whether writes find no space.
+    full: bool,
     /// Counts openings; what an earlier one still writes goes nowhere.
     opening: u64,
+}
+
+impl Platter {
+    fn has_space(&self) -> io::Result<()> {
+        if self.full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
 }
 
 enum Change {
@@ -295,7 +306,14 @@ impl Disk {
     pub fn crash(&self, mut chance: impl FnMut(usize) -> usize) {
         let mut platter = lock(&self.inner);
         platter.opening += 1;
-        for change in std::mem::take(&mut platter.unsynced) {
+        let mut unsynced = std::mem::take(&mut platter.unsynced);
+        // The database writes its pages in no particular order; so that a seed repeats itself, what
+        // the disk did with them is decided in the order of their places.
+        unsynced.sort_by_key(|change| match change {
+            Change::Resize(_) => 0,
+            Change::Write(offset, _) => offset + 1,
+        });
+        for change in unsynced {
             match change {
                 Change::Resize(length) => platter.durable.resize(length, 0),
                 Change::Write(offset, bytes) => {
@@ -313,6 +331,11 @@ impl Disk {
             }
         }
         platter.current = platter.durable.clone();
+    }
+
+    /// From now on writes find no space, or do again.
+    pub fn fill(&self, full: bool) {
+        lock(&self.inner).full = full;
     }
 
     fn open(&self) -> Opened {
@@ -380,6 +403,7 @@ impl StorageBackend for Opened {
     fn set_len(&self, length: u64) -> io::Result<()> {
         let length = place(length)?;
         self.with(|platter| {
+            platter.has_space()?;
             platter.current.resize(length, 0);
             platter.unsynced.push(Change::Resize(length));
             Ok(())
@@ -404,6 +428,7 @@ impl StorageBackend for Opened {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let offset = place(offset)?;
         self.with(|platter| {
+            platter.has_space()?;
             put(&mut platter.current, offset, data);
             platter.unsynced.push(Change::Write(offset, data.to_vec()));
             Ok(())

@@ -266,11 +266,16 @@ impl Store {
     }
 }
 
+/// Keys of the state with their values.
+pub(crate) type Values = Vec<(Vec<u8>, Vec<u8>)>;
+
+type StateTable = Arc<ReadOnlyTable<&'static [u8], &'static [u8]>>;
+
 /// A consistent view of the store.
 pub(crate) struct Snapshot {
     read: ReadTransaction,
     /// The state table, opened once.
-    state: Mutex<Option<Arc<ReadOnlyTable<&'static [u8], &'static [u8]>>>>,
+    state: Mutex<Option<StateTable>>,
     /// The first failure of a read whose signature has no place for one.
     failure: Mutex<Option<Error>>,
 }
@@ -287,9 +292,7 @@ impl Snapshot {
         }
     }
 
-    fn state_table(
-        &self,
-    ) -> Result<Option<Arc<ReadOnlyTable<&'static [u8], &'static [u8]>>>, Error> {
+    fn state_table(&self) -> Result<Option<StateTable>, Error> {
         let mut cached = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.is_none() {
             *cached = self.table(STATE)?.map(Arc::new);
@@ -326,7 +329,7 @@ impl Snapshot {
         prefix: &[u8],
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Error> {
+    ) -> Result<Values, Error> {
         let mut found = Vec::new();
         let Some(table) = self.state_table()? else {
             return Ok(found);
@@ -396,14 +399,6 @@ impl Snapshot {
             found.push((index.value(), entry.value().to_vec()));
         }
         Ok(found)
-    }
-
-    /// Number of stored entries.
-    pub(crate) fn entry_count(&self) -> Result<u64, Error> {
-        Ok(match self.table(ENTRIES)? {
-            Some(table) => table.len()?,
-            None => 0,
-        })
     }
 
     /// The hashes of a tile, 32 bytes each; full tiles have 256.

@@ -1,8 +1,7 @@
 //! The seeded consortium: real replicas, contract and keys under a simulated network, clock and
-//! disk. One number decides every crash, partition, delay and command; the same number gives the
-//! same run again.
+//! disk. One number decides every crash, partition, delay and command.
 
 mod consortium;
 mod scenario;
 
-pub use scenario::{Failure, Last, Summary, simulate};
+pub use scenario::{Failure, Last, Summary, simulate, simulate_full_disk};

@@ -15,7 +15,7 @@ use salus_proto::command::{ENTRY_LIMIT, Entry, Outcome};
 use salus_proto::encode::from_bytes;
 use salus_proto::member::quorum;
 use salus_replica::simulated::{Disk, Member, Network, message_limit, peer};
-use salus_replica::{Contract, Replica, SubmitError};
+use salus_replica::{Contract, Replica, Stall, SubmitError};
 
 use crate::consortium::{FOUNDED_MS, GENESIS, KEYS, MEMBERS, command, config};
 
@@ -41,8 +41,6 @@ pub struct Summary {
     pub partitions: u64,
     /// What the last member did.
     pub last: Last,
-    /// Digest over every step of the runtime; equal for equal runs.
-    pub trace: String,
 }
 
 /// What the last member of a run does.
@@ -77,10 +75,30 @@ pub fn simulate(seed: u64) -> Result<Summary, Failure> {
         .with_start_time(UNIX_EPOCH + Duration::from_millis(FOUNDED_MS))
         .with_timeout(Some(Duration::from_secs(1800)));
     Runner::new(runtime).start(|context| async move {
-        let mut run = Run::new(context, seed)
+        let mut run = Run::new(context, seed, true)
             .await
             .map_err(|reason| Failure { seed, reason })?;
         run.go().await.map_err(|reason| Failure { seed, reason })
+    })
+}
+
+/// Fills one member's disk under load: it must stop acknowledging and say why while the others go on,
+/// and have everything it acknowledged when it starts again with space.
+///
+/// # Errors
+/// [`Failure`] says what did not hold.
+pub fn simulate_full_disk(seed: u64) -> Result<(), Failure> {
+    let runtime = RuntimeConfig::new()
+        .with_seed(seed)
+        .with_start_time(UNIX_EPOCH + Duration::from_millis(FOUNDED_MS))
+        .with_timeout(Some(Duration::from_secs(1800)));
+    Runner::new(runtime).start(|context| async move {
+        let mut run = Run::new(context, seed, false)
+            .await
+            .map_err(|reason| Failure { seed, reason })?;
+        run.fill_disk()
+            .await
+            .map_err(|reason| Failure { seed, reason })
     })
 }
 
@@ -123,11 +141,11 @@ struct Run {
 type Acknowledged = BTreeMap<u64, Bytes>;
 
 impl Run {
-    async fn new(context: Context, seed: u64) -> Result<Self, String> {
+    async fn new(context: Context, seed: u64, traitors: bool) -> Result<Self, String> {
         let mut chance = Chance(seed);
         let last = match chance.below(8) {
-            0 => Last::Lies,
-            1 => Last::Raves,
+            0 if traitors => Last::Lies,
+            1 if traitors => Last::Raves,
             _ => Last::Honest,
         };
         let (simulated, network) = Simulated::new(
@@ -159,7 +177,6 @@ impl Run {
                 crashes: 0,
                 partitions: 0,
                 last,
-                trace: String::new(),
             },
         };
         run.disks = (0..MEMBERS).map(|_| Disk::default()).collect();
@@ -243,10 +260,44 @@ impl Run {
         let acknowledged = acknowledged.lock().map_err(|e| e.to_string())?.clone();
         self.summary.acknowledged = acknowledged.len() as u64;
         self.settle().await?;
-        self.compare(&acknowledged).await?;
+        self.compare(&acknowledged)?;
         self.check_stores().await?;
-        self.summary.trace = self.context.auditor().state();
         Ok(self.summary.clone())
+    }
+
+    async fn fill_disk(&mut self) -> Result<(), String> {
+        let mut acknowledged = Acknowledged::new();
+        let submit = async |replica: &Replica<Contract>, sequence| {
+            let command = command(0, sequence).ok_or("no such member")?;
+            replica
+                .submit(command)
+                .await
+                .map_err(|error| error.to_string())
+        };
+        let all = self.replicas();
+        let [victim, other, ..] = all.as_slice() else {
+            return Err("too few members".into());
+        };
+        let committed = submit(victim, 1).await?;
+        acknowledged.insert(committed.index, committed.entry);
+        self.disks.first().ok_or("no such disk")?.fill(true);
+        let error = submit(victim, 2)
+            .await
+            .err()
+            .ok_or("acknowledged without space")?;
+        let expected = salus_replica::Error::DiskFull;
+        let stalled = victim.status().stalled;
+        if error != expected.to_string() || stalled != Some(Stall::Failed(expected)) {
+            return Err(format!("a full disk is told as {error}; {stalled:?}"));
+        }
+        let committed = submit(other, 3).await?;
+        acknowledged.insert(committed.index, committed.entry);
+        self.disks.first().ok_or("no such disk")?.fill(false);
+        self.crash(0).await?;
+        self.heal().await?;
+        self.settle().await?;
+        self.compare(&acknowledged)?;
+        self.check_stores().await
     }
 
     async fn mishap(&mut self) -> Result<(), String> {
@@ -402,7 +453,7 @@ impl Run {
     }
 
     /// Every member has the same log, with all that was acknowledged in it and nothing twice.
-    async fn compare(&mut self, acknowledged: &Acknowledged) -> Result<(), String> {
+    fn compare(&mut self, acknowledged: &Acknowledged) -> Result<(), String> {
         let replicas = self.replicas();
         let mut first: Option<Vec<(u64, Vec<u8>)>> = None;
         let smallest = replicas

@@ -1,6 +1,6 @@
 //! Two hundred seeded consortiums, and the same one twice.
 
-use salus_sim::simulate;
+use salus_sim::{simulate, simulate_full_disk};
 
 /// Seeds of one test run; `make soak` asks for more.
 const SEEDS: u64 = 200;
@@ -33,8 +33,14 @@ fn no_seed_loses_repeats_or_forks_anything() {
 }
 
 #[test]
-fn a_seed_replays_step_by_step() {
+fn a_seed_leads_to_the_same_crashes_partitions_and_log_size_again() {
     let first = simulate(7).unwrap();
     assert_eq!(simulate(7).unwrap(), first);
-    assert_ne!(simulate(8).unwrap().trace, first.trace);
+}
+
+#[test]
+fn a_member_whose_disk_is_full_stops_acknowledging_and_says_so() {
+    for seed in [0, 1, 2] {
+        simulate_full_disk(seed).unwrap();
+    }
 }

@@ -54,9 +54,8 @@ impl<M: Machine> App<M> {
     /// Waits until the block [`LAG`] below `height` is executed, so that its epoch is known.
     async fn executed_enough(&self, height: Height) -> bool {
         let needed = height.get().saturating_sub(LAG);
-        let mut executed = self.shared.executed_height.subscribe();
-        let reached = executed.wait_for(|executed| *executed >= needed).await;
-        reached.is_ok()
+        let reached = || (self.shared.height() >= needed).then_some(());
+        self.shared.until(reached).await.is_ok()
     }
 
     fn in_epoch(&self, height: Height, context: &Context<Digest, PublicKey>) -> bool {
@@ -85,7 +84,7 @@ impl<E: Clock, M: Machine> Application<E> for App<M> {
         let mut taken = BTreeSet::new();
         let mut ancestor = Some(parent.clone());
         while let Some(block) = ancestor
-            && block.height().get() > *self.shared.executed_height.borrow()
+            && block.height().get() > self.shared.height()
         {
             taken.extend(block.inner().commands().map(|command| command_id(&command)));
             ancestor = if block.height().get() > 1 {
@@ -135,10 +134,11 @@ impl<M: Machine> App<M> {
         clock: &impl Clock,
         taken: &BTreeSet<salus_proto::Digest>,
     ) -> Vec<bytes::Bytes> {
-        let mut grew = self.shared.pool_grew.subscribe();
         let start = clock.current();
         loop {
-            grew.borrow_and_update();
+            let grew = self.shared.pool_grew.notified();
+            tokio::pin!(grew);
+            grew.as_mut().enable();
             let now = salus_proto::TimestampMs(now_ms(clock));
             let picked = lock(&self.shared.pool).pick(taken, now, COMMANDS_LIMIT, BODY_LIMIT);
             let wanted = self.shared.block_wanted.load(Ordering::Relaxed) || !taken.is_empty();
@@ -152,7 +152,7 @@ impl<M: Machine> App<M> {
                 return picked;
             }
             select! {
-                _ = grew.changed() => {},
+                _ = &mut grew => {},
                 // Now and then look whether a block has become wanted.
                 _ = clock.sleep((patience - waited).min(Duration::from_millis(CHECKPOINT_INTERVAL_MS))) => {},
             }

@@ -74,7 +74,8 @@ impl Block {
     }
 
     /// Number of commands.
-    pub(crate) fn len(&self) -> usize {
+    #[cfg(test)]
+    fn len(&self) -> usize {
         self.ends.len()
     }
 }

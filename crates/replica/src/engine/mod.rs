@@ -48,7 +48,7 @@ use commonware_utils::{NZU16, NZU32, NZU64, NZUsize, NonZeroDuration};
 use rand_core::CryptoRng;
 use salus_proto::ids::OrganisationId;
 use salus_proto::member::{MEMBERS_LIMIT, Member};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use self::app::App;
 pub(crate) use self::app::now_ms;
@@ -176,6 +176,10 @@ pub(crate) fn namespace(genesis: &salus_proto::Digest) -> Vec<u8> {
 
 /// Runs a replica until it is told to stop or fails.
 #[expect(
+    clippy::too_many_arguments,
+    reason = "what the two runtimes have to provide, each once"
+)]
+#[expect(
     clippy::too_many_lines,
     reason = "the wiring of the engine, top to bottom"
 )]
@@ -292,7 +296,7 @@ where
         time_ms: chain.tip().time_ms,
         size: chain.size(),
     };
-    shared.executed_height.send_replace(tip.height);
+    shared.tell_height(tip.height);
     let executor = Executor {
         chain,
         shared: shared.clone(),
@@ -377,11 +381,10 @@ where
         .await?;
 
     let ended = |what: &str| Err(Error::Stopped(format!("{what} ended")));
-    let mut stop = shared.stop.subscribe();
     select_loop! {
         context,
         on_stopped => {},
-        () = told_to_stop(&mut stop) => {
+        () = shared.stopped() => {
             return Ok(());
         },
         result = &mut executor => {
@@ -410,11 +413,6 @@ where
         },
     }
     Ok(())
-}
-
-async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
-    // Whoever could tell is gone: the same.
-    drop(stop.wait_for(|stop| *stop).await);
 }
 
 type Application<E, M> = Inline<E, Scheme, App<M>, Block, Epochs>;
@@ -499,7 +497,7 @@ where
         let certificates = self.certificates.register(number).await.map_err(closed)?;
         let requests = self.requests.register(number).await.map_err(closed)?;
         tracing::info!(epoch = number, "validating");
-        self.shared.epoch.send_replace(number);
+        self.shared.tell_epoch(number);
         self.running = Some((number, engine.start(votes, certificates, requests)));
         Ok(())
     }
@@ -579,7 +577,7 @@ async fn take_commands<M: Machine>(
             grew |= shared.receive(command);
         }
         if grew {
-            shared.pool_grew.send_modify(|count| *count += 1);
+            shared.pool_grew.notify_waiters();
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A consortium for tests: keys from numbers, real contract, real sockets.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
