@@ -19,22 +19,26 @@ RUSTFLAGS="--cfg fuzzing -Zsanitizer=address -Cpasses=sancov-module \
 -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
 -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares"
 export RUSTFLAGS
-cargo +nightly build --release --locked --target "$host"
 [ $# -gt 0 ] || set -- $(ls corpus)
 findings=0
 for name; do
+    cargo +nightly build --release --locked --target "$host" --bin "$name"
     found=$target/fuzz/$name
     mkdir -p "$found/corpus"
     rm -f "$found"/finding-*
     echo "fuzz: $name for $seconds s"
+    ended=0
     "$target/$host/release/$name" "$found/corpus" "corpus/$name" -max_total_time="$seconds" \
         -artifact_prefix="$found/finding-" -timeout=10 -rss_limit_mb=1024 -max_len=65536 \
-        -print_final_stats=1 >"$found/log" 2>&1 || true
+        -print_final_stats=1 >"$found/log" 2>&1 || ended=$?
     sed -n 's/^stat::number_of_executed_units: */  runs: /p; s/^stat::peak_rss_mb: */  peak MiB: /p' "$found/log"
+    if [ "$ended" -ne 0 ]; then
+        findings=$((findings + 1))
+        echo "fuzz: $name ended with $ended (report: $found/log)"
+    fi
     for finding in "$found"/finding-*; do
         [ -e "$finding" ] || continue
-        findings=$((findings + 1))
-        echo "fuzz: FOUND in $name: $finding (report: $found/log)"
+        echo "fuzz: FOUND in $name: $finding"
         od -An -v -tx1 "$finding" | tr -d ' \n' | cut -c1-4000
         echo
     done
