@@ -2,7 +2,11 @@
 //!
 //! `cargo xtask check` runs them all and writes nothing.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command-line program")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is a command-line program"
+)]
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,27 +23,78 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("clinical", &["proto"]),
     ("envelope", &["proto", "crypto", "ledger"]),
     ("runtime", &["proto"]),
-    ("replica", &["proto", "crypto", "ledger", "contract", "runtime"]),
-    ("vault", &["proto", "crypto", "policy", "ledger", "contract", "clinical", "envelope", "runtime"]),
-    ("imaging", &["proto", "crypto", "federated", "clinical", "runtime"]),
-    ("client", &["proto", "crypto", "ledger", "contract", "clinical", "envelope", "federated", "runtime"]),
+    (
+        "replica",
+        &["proto", "crypto", "ledger", "contract", "runtime"],
+    ),
+    (
+        "vault",
+        &[
+            "proto", "crypto", "policy", "ledger", "contract", "clinical", "envelope", "runtime",
+        ],
+    ),
+    (
+        "imaging",
+        &["proto", "crypto", "federated", "clinical", "runtime"],
+    ),
+    (
+        "client",
+        &[
+            "proto",
+            "crypto",
+            "ledger",
+            "contract",
+            "clinical",
+            "envelope",
+            "federated",
+            "runtime",
+        ],
+    ),
     (
         "server",
         &[
-            "proto", "crypto", "policy", "ledger", "contract", "federated", "clinical", "envelope",
-            "runtime", "replica", "vault", "imaging", "client",
+            "proto",
+            "crypto",
+            "policy",
+            "ledger",
+            "contract",
+            "federated",
+            "clinical",
+            "envelope",
+            "runtime",
+            "replica",
+            "vault",
+            "imaging",
+            "client",
         ],
     ),
 ];
 
 /// Crates that wire everything and may depend on all of the above.
-const PROGRAMS: &[&str] = &["salus", "sim"];
+const PROGRAMS: &[&str] = &["salus", "sim", "decoders"];
 
 /// Crates below the line do no I/O: they may not even name crates that could.
-const PURE: &[&str] =
-    &["proto", "crypto", "policy", "ledger", "contract", "federated", "clinical", "envelope"];
-const NOT_PURE: &[&str] =
-    &["tokio", "axum", "hyper", "reqwest", "sqlx", "redb", "object_store", "getrandom", "rand"];
+const PURE: &[&str] = &[
+    "proto",
+    "crypto",
+    "policy",
+    "ledger",
+    "contract",
+    "federated",
+    "clinical",
+    "envelope",
+];
+const NOT_PURE: &[&str] = &[
+    "tokio",
+    "axum",
+    "hyper",
+    "reqwest",
+    "sqlx",
+    "redb",
+    "object_store",
+    "getrandom",
+    "rand",
+];
 
 /// Licences that Salus may contain (`deny.toml` has the same list).
 const LICENCES: &[&str] = &[
@@ -70,7 +125,9 @@ fn main() -> ExitCode {
         Some("tidy") => tidy(),
         Some("licences") => licences(),
         Some("check") => layers().and_then(|()| tidy()).and_then(|()| licences()),
-        _ => Err(vec!["usage: cargo xtask check | layers | tidy | licences".into()]),
+        _ => Err(vec![
+            "usage: cargo xtask check | layers | tidy | licences".into(),
+        ]),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -95,7 +152,10 @@ fn outcome(what: &str, faults: Vec<String>) -> Outcome {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default()
 }
 
 fn cargo(arguments: &[&str]) -> Result<String, Vec<String>> {
@@ -117,14 +177,32 @@ fn layers() -> Outcome {
     for entry in std::fs::read_dir(root().join("crates")).map_err(|e| vec![e.to_string()])? {
         let name = entry.map_err(|e| vec![e.to_string()])?.file_name();
         let name = name.to_string_lossy().into_owned();
-        let package = if name == "salus" { name.clone() } else { format!("salus-{name}") };
+        let package = if name == "salus" {
+            name.clone()
+        } else {
+            format!("salus-{name}")
+        };
         // Without --no-dedupe the tree omits repeated crates and the check would pass in silence.
         let tree = cargo(&[
-            "tree", "--offline", "--package", &package, "--depth", "1", "--no-dedupe", "--edges",
-            "normal,build", "--prefix", "none", "--format", "{p}",
+            "tree",
+            "--offline",
+            "--package",
+            &package,
+            "--depth",
+            "1",
+            "--no-dedupe",
+            "--edges",
+            "normal,build",
+            "--prefix",
+            "none",
+            "--format",
+            "{p}",
         ])?;
-        let dependencies: BTreeSet<&str> =
-            tree.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+        let dependencies: BTreeSet<&str> = tree
+            .lines()
+            .skip(1)
+            .filter_map(|line| line.split_whitespace().next())
+            .collect();
         faults.extend(judge(&name, &dependencies));
     }
     outcome("layers", faults)
@@ -133,9 +211,14 @@ fn layers() -> Outcome {
 /// The faults of one crate's dependencies.
 fn judge(name: &str, dependencies: &BTreeSet<&str>) -> Vec<String> {
     let mut faults = Vec::new();
-    let allowed = LAYERS.iter().find(|(krate, _)| *krate == name).map(|(_, allowed)| *allowed);
+    let allowed = LAYERS
+        .iter()
+        .find(|(krate, _)| *krate == name)
+        .map(|(_, allowed)| *allowed);
     if allowed.is_none() && !PROGRAMS.contains(&name) {
-        faults.push(format!("crates/{name} has no place in the layers (xtask, LAYERS)"));
+        faults.push(format!(
+            "crates/{name} has no place in the layers (xtask, LAYERS)"
+        ));
     }
     for dependency in dependencies {
         if let Some(ours) = dependency.strip_prefix("salus-") {
@@ -147,7 +230,9 @@ fn judge(name: &str, dependencies: &BTreeSet<&str>) -> Vec<String> {
                 faults.push(format!("crates/{name} may not depend on crates/{ours}"));
             }
         } else if PURE.contains(&name) && NOT_PURE.contains(dependency) {
-            faults.push(format!("crates/{name} is pure and may not depend on {dependency}"));
+            faults.push(format!(
+                "crates/{name} is pure and may not depend on {dependency}"
+            ));
         }
     }
     faults
@@ -156,9 +241,15 @@ fn judge(name: &str, dependencies: &BTreeSet<&str>) -> Vec<String> {
 /// Every source file opens with a sentence, and nothing unfinished or local stands in the tree.
 fn tidy() -> Outcome {
     let mut faults = Vec::new();
-    let listed = Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output();
+    let listed = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root())
+        .output();
     let listed = listed.map_err(|e| vec![format!("cannot run git: {e}")])?;
-    for file in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|f| !f.is_empty()) {
+    for file in String::from_utf8_lossy(&listed.stdout)
+        .split('\0')
+        .filter(|f| !f.is_empty())
+    {
         let Ok(text) = std::fs::read_to_string(root().join(file)) else {
             continue; // binary, or deleted and not yet committed
         };
@@ -192,8 +283,15 @@ fn untidy(file: &str, text: &str) -> Vec<String> {
 /// Every dependency's licence is one of ours; an expression with OR needs one side.
 fn licences() -> Outcome {
     let tree = cargo(&[
-        "tree", "--offline", "--workspace", "--edges", "normal,build", "--prefix", "none",
-        "--format", "{p}|{l}",
+        "tree",
+        "--offline",
+        "--workspace",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}|{l}",
     ])?;
     let pairs: BTreeSet<(&str, &str)> = tree
         .lines()
@@ -213,7 +311,8 @@ fn licences() -> Outcome {
 fn acceptable(expression: &str) -> bool {
     let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
     plain.split(" OR ").any(|side| {
-        side.split(" AND ").all(|licence| LICENCES.contains(&licence.trim()))
+        side.split(" AND ")
+            .all(|licence| LICENCES.contains(&licence.trim()))
     })
 }
 
@@ -224,16 +323,27 @@ mod tests {
     #[test]
     fn a_forbidden_edge_is_refused_by_name() {
         let up = BTreeSet::from(["salus-proto", "salus-runtime"]);
-        assert_eq!(judge("policy", &up), ["crates/policy may not depend on crates/runtime"]);
+        assert_eq!(
+            judge("policy", &up),
+            ["crates/policy may not depend on crates/runtime"]
+        );
         let impure = BTreeSet::from(["salus-proto", "getrandom"]);
-        assert_eq!(judge("ledger", &impure), ["crates/ledger is pure and may not depend on getrandom"]);
+        assert_eq!(
+            judge("ledger", &impure),
+            ["crates/ledger is pure and may not depend on getrandom"]
+        );
         assert!(judge("ledger", &BTreeSet::from(["salus-proto", "salus-crypto"])).is_empty());
         assert_eq!(judge("mystery", &BTreeSet::new()).len(), 1);
     }
 
     #[test]
     fn a_licence_expression_needs_one_acceptable_side() {
-        for good in ["MIT", "MIT OR GPL-3.0-only", "MIT/Apache-2.0", "(MIT OR Apache-2.0) AND Unicode-3.0"] {
+        for good in [
+            "MIT",
+            "MIT OR GPL-3.0-only",
+            "MIT/Apache-2.0",
+            "(MIT OR Apache-2.0) AND Unicode-3.0",
+        ] {
             assert!(acceptable(good), "{good}");
         }
         for bad in ["GPL-3.0-only", "MIT AND GPL-2.0-only", ""] {
