@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The accuracy table: every arm, fold and seed as one process of one thread, JOBS at a time.
+# The accuracy table: every arm, fold and seed as one process of THREADS threads (1 unless set), JOBS at a time.
 # Usage: bench/accuracy/run.sh SALUS DATA OUT [TABLE...]
 #   SALUS  the program (a release build)        DATA  folder with medmnist, pneumonia-cxr-224, covid-xray
 #   OUT    folder for reports                   TABLE pneumoniamnist, cxr, covid3, covid2; all by default
@@ -13,7 +13,7 @@ seeds=${SEEDS:-0 1 2}
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$out"
 out=$(realpath "$out")
-export RAYON_NUM_THREADS=1 salus out
+export RAYON_NUM_THREADS=${THREADS:-1} salus out
 
 # NAME ARGUMENTS...: one line for each run.
 plan() {
@@ -28,7 +28,7 @@ plan() {
                     name="$name-fold${fold%/*}"
                     extra=(--fold "$fold")
                 fi
-                echo "$name federated $arm --seed $seed ${common[*]} ${extra[*]}"
+                echo "$name federated $arm --seed $seed ${common[*]} ${chosen[*]} ${extra[*]}"
             done
         done
     done

@@ -37,6 +37,21 @@ pub struct Calibration {
     pub brightness: [f32; 2],
     /// Smallest and largest usual standard deviation of pixels.
     pub contrast: [f32; 2],
+    /// What the images look like from afar.
+    pub layout: Layout,
+}
+
+/// The usual arrangement of light and dark: mean and covariance of thumbnails with their own
+/// brightness and contrast taken out, and how far from it validation images lie.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// Mean of each thumbnail pixel, row by row.
+    pub means: Vec<f32>,
+    /// Inverse of the covariance's Cholesky factor, lower triangle row by row.
+    pub inverse: Vec<f32>,
+    /// Largest usual squared Mahalanobis distance per pixel.
+    pub limit: f64,
 }
 
 /// Why a prediction is not to be relied on.
@@ -73,6 +88,7 @@ impl Calibration {
             distance_limit: 0.0,
             brightness: [0.0; 2],
             contrast: [0.0; 2],
+            layout: Layout::measure(&images, usize::from(data.size_px)),
         };
         out.distance_limit =
             high(judged.iter().map(|j| out.distance(&j.features)).collect()) * MARGIN;
@@ -109,8 +125,8 @@ impl Calibration {
         {
             out.push(Warning::WrongModality);
         }
-        // Written so that a distance that is not a number warns too.
-        if !(self.distance(&judged.features) <= self.distance_limit) {
+        let known = self.distance(&judged.features) <= self.distance_limit;
+        if !known {
             out.push(Warning::OutOfDistribution);
         }
         let mut sorted = probabilities.to_vec();
@@ -132,6 +148,116 @@ impl Calibration {
             .sum();
         sum / features.len().max(1) as f64
     }
+}
+
+/// Width and height of a thumbnail.
+const THUMBNAIL: usize = 8;
+/// The layout's limit is widened less: other organs share much of a film's light and dark.
+const LAYOUT_MARGIN: f64 = 1.1;
+/// Share of the mean variance added to every variance, so that the covariance can be inverted.
+const RIDGE: f64 = 0.02;
+
+impl Layout {
+    fn measure(images: &[&[u8]], side: usize) -> Self {
+        let size = THUMBNAIL * THUMBNAIL;
+        let thumbnails: Vec<Vec<f64>> = images.iter().map(|i| thumbnail(i, side)).collect();
+        let count = thumbnails.len().max(1) as f64;
+        let mean = |p: usize| thumbnails.iter().map(|t| t[p]).sum::<f64>() / count;
+        let means: Vec<f64> = (0..size).map(mean).collect();
+        let mut covariance = vec![0.0; size * size];
+        for t in &thumbnails {
+            for i in 0..size {
+                for j in 0..=i {
+                    covariance[i * size + j] += (t[i] - means[i]) * (t[j] - means[j]) / count;
+                }
+            }
+        }
+        let trace: f64 = (0..size).map(|i| covariance[i * size + i]).sum();
+        for i in 0..size {
+            covariance[i * size + i] += RIDGE * trace / size as f64 + 1e-6;
+        }
+        let inverse = inverse_cholesky(&covariance, size);
+        let triangle =
+            (0..size).flat_map(|i| inverse[i * size..=i * size + i].iter().map(|v| *v as f32));
+        let mut out = Self {
+            means: means.iter().map(|m| *m as f32).collect(),
+            inverse: triangle.collect(),
+            limit: 0.0,
+        };
+        out.limit = high(images.iter().map(|i| out.distance(i, side)).collect()) * LAYOUT_MARGIN;
+        out
+    }
+
+    fn distance(&self, pixels: &[u8], side: usize) -> f64 {
+        let thumbnail = thumbnail(pixels, side);
+        let from: Vec<f64> = thumbnail
+            .iter()
+            .zip(&self.means)
+            .map(|(t, m)| t - f64::from(*m))
+            .collect();
+        let mut rest = self.inverse.as_slice();
+        let mut sum = 0.0;
+        for i in 0..from.len() {
+            let Some((row, next)) = rest.split_at_checked(i + 1) else {
+                return f64::INFINITY;
+            };
+            let value: f64 = row.iter().zip(&from).map(|(w, d)| f64::from(*w) * d).sum();
+            sum += value * value;
+            rest = next;
+        }
+        sum / from.len().max(1) as f64
+    }
+}
+
+/// Block means of the first channel, with mean 0 and standard deviation 1.
+fn thumbnail(pixels: &[u8], side: usize) -> Vec<f64> {
+    let mut out = Vec::with_capacity(THUMBNAIL * THUMBNAIL);
+    for y in 0..THUMBNAIL {
+        for x in 0..THUMBNAIL {
+            let range = |i: usize| i * side / THUMBNAIL..(i + 1) * side / THUMBNAIL;
+            let rows = range(y).flat_map(|r| range(x).map(move |c| r * side + c));
+            let values: Vec<f64> = rows
+                .filter_map(|i| pixels.get(i))
+                .map(|p| f64::from(*p))
+                .collect();
+            out.push(values.iter().sum::<f64>() / values.len().max(1) as f64);
+        }
+    }
+    let count = out.len() as f64;
+    let mean = out.iter().sum::<f64>() / count;
+    let deviation = (out.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count).sqrt();
+    out.iter()
+        .map(|v| (v - mean) / deviation.max(1.0))
+        .collect()
+}
+
+/// The inverse of the lower Cholesky factor of a symmetric positive matrix (lower triangle given).
+fn inverse_cholesky(matrix: &[f64], size: usize) -> Vec<f64> {
+    let mut factor = vec![0.0; size * size];
+    for i in 0..size {
+        for j in 0..=i {
+            let dot: f64 = (0..j)
+                .map(|k| factor[i * size + k] * factor[j * size + k])
+                .sum();
+            let rest = matrix[i * size + j] - dot;
+            factor[i * size + j] = if i == j {
+                rest.max(1e-12).sqrt()
+            } else {
+                rest / factor[j * size + j]
+            };
+        }
+    }
+    let mut inverse = vec![0.0; size * size];
+    for i in 0..size {
+        inverse[i * size + i] = 1.0 / factor[i * size + i];
+        for j in 0..i {
+            let dot: f64 = (j..i)
+                .map(|k| factor[i * size + k] * inverse[k * size + j])
+                .sum();
+            inverse[i * size + j] = -dot / factor[i * size + i];
+        }
+    }
+    inverse
 }
 
 /// Minimises the negative log-likelihood over the logarithm of the temperature by golden section
@@ -198,6 +324,40 @@ fn range(values: Vec<f64>) -> [f32; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_inverse_factor_turns_the_covariance_into_one() {
+        let matrix = [4.0, 0.0, 0.0, 2.0, 5.0, 0.0, -2.0, 1.0, 6.0];
+        let w = inverse_cholesky(&matrix, 3);
+        let full = |i: usize, j: usize| matrix[i.max(j) * 3 + i.min(j)];
+        for a in 0..3 {
+            for b in 0..3 {
+                let value: f64 = (0..9)
+                    .map(|n| w[a * 3 + n / 3] * full(n / 3, n % 3) * w[b * 3 + n % 3])
+                    .sum();
+                assert!(
+                    (value - f64::from(u8::from(a == b))).abs() < 1e-9,
+                    "{a} {b} {value}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_picture_arranged_otherwise_lies_far_from_the_usual() {
+        let mut random = crate::random::Seeded::new(1, &[]);
+        let mut film = |upside_down: bool| -> Vec<u8> {
+            let pixel = |i: usize, noise: f64| {
+                let y = if upside_down { 31 - i / 32 } else { i / 32 };
+                (40.0 + 5.0 * y as f64 + 20.0 * noise) as u8
+            };
+            (0..1024).map(|i| pixel(i, random.unit())).collect()
+        };
+        let films: Vec<_> = (0..300).map(|_| film(false)).collect();
+        let layout = Layout::measure(&films.iter().map(Vec::as_slice).collect::<Vec<_>>(), 32);
+        assert!(layout.distance(&film(false), 32) <= layout.limit);
+        assert!(layout.distance(&film(true), 32) > layout.limit);
+    }
 
     #[test]
     fn the_temperature_undoes_overconfidence() {

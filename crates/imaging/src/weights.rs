@@ -211,7 +211,7 @@ pub(crate) fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, Error>
     let data = tensor
         .try_into_data()
         .map_err(|e| Error::Device(format!("{e:?}")))?;
-    data.into_vec::<f32>()
+    data.try_into_vec::<f32>()
         .map_err(|e| Error::Device(format!("{e:?}")))
 }
 
