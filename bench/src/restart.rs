@@ -1,0 +1,89 @@
+//! Restart of a node with a million entries: from the start of the process to an answer, and to the
+//! first new entry.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+
+use crate::Setting;
+use crate::commands::prepare;
+use crate::consortium::{Consortium, Person, Process, api, until};
+use crate::ledger::fill;
+use crate::measure::{Bar, Row, seconds_since};
+
+/// People who sign the commands that fill the log.
+const PEOPLE: u32 = 250;
+/// Longest time that filling the log may take; a slower machine restarts with fewer entries, and the
+/// row says with how many.
+const FILLING: Duration = Duration::from_secs(110);
+
+pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
+    let folder = setting.folder("restart")?;
+    let people = Person::several(PEOPLE)?;
+    let consortium = Consortium::found(setting, &folder.join("c"), 1, &people)?;
+    let seat = consortium.seats.first().context("a member")?;
+    let wanted: u64 = setting.size(1_000_000, 10_000);
+    let each = wanted / u64::from(PEOPLE);
+    let mut commands = prepare(&people, each + 16)?;
+    // Commands that are left for the rounds, one each.
+    let spare: Vec<_> = commands
+        .first_mut()
+        .map(|first| first.split_off(usize::try_from(each).unwrap_or(usize::MAX)))
+        .unwrap_or_default();
+    for queue in &mut commands {
+        queue.truncate(usize::try_from(each)?);
+    }
+
+    // The store is filled by the replica itself, through the same admission and execution.
+    let running = seat.start_replica()?;
+    let start = Instant::now();
+    let entries = fill(&running.replica(), commands, wanted, FILLING).await?;
+    let filled = seconds_since(start);
+    tokio::task::spawn_blocking(|| running.stop()).await??;
+
+    // The first start lets the API's listings catch up with entries that they have not seen.
+    let node = Process::node(setting, seat)?;
+    let client = api(seat)?;
+    until(&client, |status| status.size >= entries).await?;
+    node.stop()?;
+
+    let (mut answers, mut orders) = (Vec::new(), Vec::new());
+    // A log that was filled only in part has other sequence numbers free; then reading is all there is.
+    let spare = if entries == wanted { spare } else { Vec::new() };
+    for round in 0..setting.size(5, 1) {
+        let start = Instant::now();
+        let node = Process::node(setting, seat)?;
+        let status = until(&client, |status| status.size >= entries).await?;
+        ensure!(
+            status.certified.is_some(),
+            "the restarted node has no certified checkpoint"
+        );
+        answers.push(seconds_since(start));
+        if let Some(command) = spare.get(round) {
+            let receipt = client.submit(command.to_vec()).await?;
+            ensure!(receipt.entry >= entries, "the new entry has an old index");
+            orders.push(seconds_since(start));
+        }
+        node.stop()?;
+    }
+    crate::remove(&folder)?;
+
+    let what = format!("restart of a node with {entries} entries");
+    let mut rows = vec![
+        Row::new(format!("{what}: until it answers"), "s", answers)
+            .held_to(Bar::AtMost(2.0), None)
+            .noting(format!(
+                "page cache warm; the log was filled through the replica at {:.0} commands/s",
+                entries as f64 / filled
+            )),
+    ];
+    if !orders.is_empty() {
+        let row = Row::new(
+            format!("{what}: until a new command is durable"),
+            "s",
+            orders,
+        );
+        rows.push(row.noting("over HTTPS, the new connection included"));
+    }
+    Ok(rows)
+}
