@@ -167,13 +167,20 @@ impl Person {
         }
         let context = open::record_context(parts.alias, record.signer, &anchor);
         let key = if let Some(wrap) = &record.record_wrap {
-            let wrap = RecordWrap {
+            // Wrapped under this grant, or to this person for good (own questions, answers).
+            let mut wrap = RecordWrap {
                 record: record.record,
                 recipient: self.principal(),
                 access: parts.access,
                 wrap: wrap.0.clone(),
             };
-            unwrap_record_key(&wrap, self.keys().x_wing())?
+            match unwrap_record_key(&wrap, self.keys().x_wing()) {
+                Err(_) if wrap.access.is_some() => {
+                    wrap.access = None;
+                    unwrap_record_key(&wrap, self.keys().x_wing())?
+                }
+                other => other?,
+            }
         } else {
             let key_wrap = record
                 .key_wrap

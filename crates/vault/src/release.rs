@@ -441,11 +441,16 @@ async fn find(
             let wrap = record_wrap(tx, (record, version), custodian, None).await?;
             Some(wrap.ok_or(not_for_reader)?)
         }
-        Standing::Classes(_, classes) => {
-            if !under_class_key || !classes.contains(&class) {
+        Standing::Classes(_, classes) if under_class_key => {
+            if !classes.contains(&class) {
                 return Err(not_for_reader);
             }
             None
+        }
+        // Questions and answers are wrapped to the people of the consultation, not under a class.
+        Standing::Classes(..) => {
+            let wrap = record_wrap(tx, (record, version), order.reader, None).await?;
+            Some(wrap.ok_or(not_for_reader)?)
         }
         Standing::Single(access) => {
             let wrap = record_wrap(tx, (record, version), order.reader, *access).await?;

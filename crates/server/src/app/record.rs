@@ -8,7 +8,7 @@ use futures_util::Stream;
 use salus_contract::table::{Patients, get};
 use salus_proto::api::Binary;
 use salus_proto::api::record::{Release, ReleasedClassWrap, ReleasedRecord};
-use salus_proto::command::Action;
+use salus_proto::command::{Action, Entry, Outcome};
 use salus_proto::encode::to_bytes;
 use salus_proto::ids::RecordId;
 use salus_vault::ReadOrder;
@@ -21,7 +21,13 @@ impl App {
     /// Makes the receipt final and gives out what opens and proves its records.
     pub(crate) async fn release(&self, actor: &Actor, command: &[u8]) -> Result<Release> {
         let read = read_command(command)?;
-        let Action::ReadRecords { alias, .. } = &read.action else {
+        let Action::ReadRecords {
+            alias,
+            access,
+            records,
+            ..
+        } = &read.action
+        else {
             return Err(Problem::field("/command", "not a reading of records"));
         };
         if read.principal != actor.id {
@@ -31,6 +37,9 @@ impl App {
         let patient = get::<Patients>(&*self.view()?, alias).ok_or_else(Problem::hidden)?;
         if patient.custodian != self.organisation {
             return Err(Problem::hidden());
+        }
+        if access.is_none() {
+            self.would_open(command, records).await?;
         }
         let entry = self.submit(command).await?;
         let order = self.order(actor, entry.index)?;
@@ -55,6 +64,26 @@ impl App {
             records: released.records.into_iter().map(record).collect(),
             class_wraps: released.class_wraps.into_iter().map(class_wrap).collect(),
         })
+    }
+
+    /// Whether a reading without a grant would be answered. The ledger does not know who wrote or
+    /// received a single record, so it would take a receipt for a reading that then never happens.
+    async fn would_open(&self, command: &[u8], records: &[RecordId]) -> Result<()> {
+        let draft = Entry {
+            index: 0,
+            height: 0,
+            time: self.now(),
+            signed_command: command.to_vec(),
+            outcome: Outcome::Accepted,
+        };
+        let order = {
+            let view = self.view()?;
+            ReadOrder::from_entry(&draft, &*view, self.organisation, self.now())?
+        };
+        for record in records {
+            self.vault.sealed_size(&order, *record).await?;
+        }
+        Ok(())
     }
 
     /// The receipt at an entry, if it is the actor's and still good.

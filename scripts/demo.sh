@@ -1,0 +1,19 @@
+#!/bin/sh
+# Builds Salus and runs the demonstration, on the team's sample data where there is any.
+set -eu
+cd "$(dirname "$0")/.."
+cargo build --release --package salus
+target="${CARGO_TARGET_DIR:-target}"
+dir="${SALUS_DEMO_DIR:-demo-data}"
+if [ -e "$dir" ]; then
+    echo "The folder $dir of an earlier demonstration is replaced."
+    rm -rf "$dir"
+fi
+samples="${SALUS_SAMPLES:-../shared/data}"
+if [ -d "$samples" ]; then
+    set -- --samples "$samples" "$@"
+fi
+if [ "${SALUS_DEMO_STORY:-}" = 1 ]; then
+    set -- --story "$@"
+fi
+exec "$target/release/salus" demo --dir "$dir" "$@"
