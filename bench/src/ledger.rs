@@ -378,7 +378,7 @@ pub(crate) async fn fill(
     for task in tasks {
         task.await??;
     }
-    let size = replica.status().size;
+    let size = replica.read()?.size();
     ensure!(size > 0 && size <= entries, "the log has {size} entries");
     Ok(size)
 }

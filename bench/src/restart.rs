@@ -1,9 +1,11 @@
 //! Restart of a node with a million entries: from the start of the process to an answer, and to the
 //! first new entry.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use salus_runtime::clock::SystemClock;
 
 use crate::Setting;
 use crate::commands::prepare;
@@ -50,13 +52,22 @@ pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
     let (mut answers, mut orders) = (Vec::new(), Vec::new());
     // A log that was filled only in part has other sequence numbers free; then reading is all there is.
     let spare = if entries == wanted { spare } else { Vec::new() };
+    let first = Person::several(1)?.pop().context("a person")?;
+    let author = Arc::new(first.keys);
     for round in 0..setting.size(5, 1) {
         let start = Instant::now();
         let node = Process::node(setting, seat)?;
         until(&client, |s| s.size >= entries && s.certified.is_some()).await?;
         answers.push(seconds_since(start));
         if let Some(command) = spare.get(round) {
-            let receipt = client.submit(command.to_vec()).await?;
+            let session = salus_client::person::Person::with_keys(
+                &client,
+                first.principal,
+                Arc::clone(&author),
+                Arc::new(SystemClock::new()),
+            )
+            .await?;
+            let receipt = session.node().submit(command.to_vec()).await?;
             ensure!(receipt.entry >= entries, "the new entry has an old index");
             orders.push(seconds_since(start));
         }
@@ -83,7 +94,7 @@ pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
             "s",
             orders,
         );
-        rows.push(row.noting("over HTTPS, the new connection included"));
+        rows.push(row.noting("over HTTPS, opening a session included"));
     }
     Ok(rows)
 }
