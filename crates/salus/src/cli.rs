@@ -60,6 +60,11 @@ pub(crate) enum Command {
     Audit(commands::audit::Command),
     /// Run a four-organisation consortium on this machine, or walk the whole story.
     Demo(commands::demo::Arguments),
+    /// Train a model as hospitals would together, and the baselines to compare it with.
+    #[command(subcommand)]
+    Federated(commands::federated::Command),
+    /// Judge images with a trained model.
+    Predict(commands::predict::Arguments),
     /// Make a key to open sealed files with.
     Keygen(commands::seal::Keygen),
     /// Seal a file to people.

@@ -5,11 +5,13 @@ pub(crate) mod completions;
 pub(crate) mod consortium;
 pub(crate) mod consult;
 pub(crate) mod demo;
+pub(crate) mod federated;
 pub(crate) mod intake;
 pub(crate) mod ledger;
 pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod people;
+pub(crate) mod predict;
 pub(crate) mod records;
 pub(crate) mod samples;
 pub(crate) mod seal;
@@ -35,6 +37,8 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         Command::Ledger(command) => ledger::run(command, output),
         Command::Audit(command) => audit::run(command, output),
         Command::Demo(arguments) => demo::run(&arguments, output),
+        Command::Federated(command) => federated::run(command, output),
+        Command::Predict(arguments) => predict::run(&arguments, output),
         Command::Keygen(arguments) => seal::keygen(&arguments, output),
         Command::Seal(arguments) => seal::seal(&arguments, output),
         Command::Open(arguments) => seal::open(&arguments, output),
