@@ -1121,6 +1121,7 @@ impl Story<'_> {
             "the bundle verifies for another consortium"
         );
         // Every 97th byte, altered: refused, or the same JSON value written otherwise.
+        let sound = Bundle::from_json(&bundle)?.verify(&self.genesis);
         let mut refused = 0;
         for at in (0..bundle.len()).step_by(97) {
             let mut altered = bundle.clone();
@@ -1130,9 +1131,15 @@ impl Story<'_> {
             match Bundle::from_json(&altered) {
                 Ok(parsed) if Bundle::from_json(&bundle)? == parsed => {}
                 Ok(parsed) => {
-                    let verified = parsed.verify(&self.genesis).verified();
-                    ensure!(!verified, "a bundle altered at byte {at} still verifies");
-                    refused += 1;
+                    let report = parsed.verify(&self.genesis);
+                    // A damaged signature beyond the quorum leaves the same claim proven.
+                    let same =
+                        report.proven == sound.proven && report.checkpoint == sound.checkpoint;
+                    ensure!(
+                        same || !report.verified(),
+                        "byte {at} changes what is proven"
+                    );
+                    refused += usize::from(!report.verified());
                 }
                 Err(_) => refused += 1,
             }
@@ -1195,7 +1202,11 @@ impl Story<'_> {
                     stack.push(path);
                     continue;
                 }
-                let content = std::fs::read(&path)?;
+                let content = match std::fs::read(&path) {
+                    // The nodes are running: a file may be gone again since it was listed.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                    content => content?,
+                };
                 files += 1;
                 bytes += content.len();
                 for canary in &canaries {
