@@ -1132,7 +1132,8 @@ impl Story<'_> {
                 Ok(parsed) if Bundle::from_json(&bundle)? == parsed => {}
                 Ok(parsed) => {
                     let report = parsed.verify(&self.genesis);
-                    // A damaged signature beyond the quorum leaves the same claim proven.
+                    // A signature line under an altered name counts for nobody; the rest of the
+                    // quorum still proves the same claim.
                     let same =
                         report.proven == sound.proven && report.checkpoint == sound.checkpoint;
                     ensure!(
