@@ -13,6 +13,8 @@
 //! | `access/` + id | [`Access`] |
 //! | `consultation/` + id | [`Consultation`] |
 
+use std::collections::BTreeMap;
+
 use minicbor::{Decode, Encode};
 
 use salus_proto::encode::{from_bytes, to_bytes};
@@ -50,6 +52,21 @@ pub fn get<T: Table>(state: &dyn StateRead, key: &T::Key) -> Option<T::Value> {
     let bytes = state.get(&T::key(key))?;
     #[expect(clippy::expect_used, reason = "only the contract writes the state")]
     Some(from_bytes(&bytes, VALUE_LIMIT, "a state value").expect("state values decode"))
+}
+
+/// Every anchored batch of a state that is held in memory, ascending by id.
+///
+/// # Panics
+/// As [`get`].
+pub fn batches(state: &BTreeMap<Vec<u8>, Vec<u8>>) -> impl Iterator<Item = (BatchId, Batch)> {
+    let first = Batches::key(&BatchId([0; 16]));
+    let prefix = first.len() - 16;
+    let ids = state.range(first.clone()..).map_while(move |(key, _)| {
+        let same = key.get(..prefix) == first.get(..prefix);
+        let id = key.get(prefix..)?.try_into().ok()?;
+        same.then_some(BatchId(id))
+    });
+    ids.filter_map(move |id| Some((id, get::<Batches>(state, &id)?)))
 }
 
 /// Writes a row.

@@ -50,6 +50,9 @@ impl From<io::Error> for Error {
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
                 Self::ReadOnly(error.to_string())
             }
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                Self::Corrupt(error.to_string())
+            }
             _ => Self::Io(error.to_string()),
         }
     }

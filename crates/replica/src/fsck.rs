@@ -34,6 +34,9 @@ pub struct Report {
     pub checkpoints: u64,
     /// What is wrong; empty for a sound store.
     pub findings: Vec<Finding>,
+    /// The state that the log leads to, whatever state is stored; absent when an entry is missing
+    /// or unfounded.
+    pub state: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
 /// One thing that is wrong.
@@ -42,6 +45,9 @@ pub enum Finding {
     /// The database itself is damaged.
     #[error("the database is damaged: {0}")]
     Database(String),
+    /// The genesis file is not the one that the store was made for.
+    #[error("the store was made for another genesis file")]
+    Genesis,
     /// An entry is not there.
     #[error("entry {0} is missing")]
     EntryMissing(u64),
@@ -84,6 +90,26 @@ pub enum Finding {
     },
 }
 
+impl Finding {
+    /// What is wrong, by name.
+    pub fn thing(&self) -> String {
+        match self {
+            Self::Database(_) => "the database".into(),
+            Self::Genesis => "the genesis file".into(),
+            Self::EntryMissing(index) | Self::EntryAltered(index) | Self::EntryUnfounded(index) => {
+                format!("entry {index}")
+            }
+            Self::Tile { level, tile } => format!("tile {level}/{tile}"),
+            Self::Tip(what) => (*what).into(),
+            Self::Value(key) | Self::ValueMissing(key) | Self::ValueUnfounded(key) => {
+                format!("state key {}", hex(key))
+            }
+            Self::Epoch(epoch) => format!("epoch {epoch}"),
+            Self::Checkpoint { size, .. } => format!("checkpoint {size}"),
+        }
+    }
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -91,8 +117,8 @@ fn hex(bytes: &[u8]) -> String {
 /// Checks the store of a replica that is not running.
 ///
 /// # Errors
-/// If the store cannot be opened at all: missing, in use, or of another consortium. Damage is not
-/// an error but a [`Finding`].
+/// If the store cannot be opened at all: missing, in use, or failing disk. Damage is not an error
+/// but a [`Finding`].
 pub fn fsck<M: Machine>(
     directory: &Path,
     machine: &M,
@@ -107,13 +133,15 @@ pub fn fsck<M: Machine>(
             path.display()
         )));
     }
+    let mut report = Report::default();
     let store = match Store::open_checked(&path, genesis) {
         Err(Error::Corrupt(what)) => {
-            let findings = vec![Finding::Database(what)];
-            return Ok(Report {
-                findings,
-                ..Report::default()
-            });
+            report.found(Finding::Database(what));
+            return Ok(report);
+        }
+        Err(Error::WrongGenesis) => {
+            report.found(Finding::Genesis);
+            return Ok(report);
         }
         store => store?,
     };
@@ -123,7 +151,12 @@ pub fn fsck<M: Machine>(
         time_ms: founded_ms,
         block: engine::genesis_block(genesis, founded_ms),
     };
-    check(&store.read()?, machine, &origin)
+    match check(&store.read()?, machine, &origin, &mut report) {
+        // A row that does not decode: what was found before it stays.
+        Err(Error::Corrupt(what)) => report.found(Finding::Database(what)),
+        checked => checked?,
+    }
+    Ok(report)
 }
 
 /// Checks an open store.
@@ -131,21 +164,21 @@ pub(crate) fn check<M: Machine>(
     snapshot: &Snapshot,
     machine: &M,
     origin: &Origin,
-) -> Result<Report, Error> {
-    let mut report = Report::default();
+    report: &mut Report,
+) -> Result<(), Error> {
     let Some(tip) = snapshot.tip()? else {
         report.found(Finding::Tip("tip"));
-        return Ok(report);
+        return Ok(());
     };
     let notes = snapshot.checkpoints()?;
-    let replayed = replay(snapshot, machine, origin, &notes, &mut report)?;
-    check_tip(&tip, &replayed, &mut report);
-    check_tiles(snapshot, &replayed, &mut report)?;
+    let replayed = replay(snapshot, machine, origin, &notes, report)?;
+    check_tip(&tip, &replayed, &notes, report);
+    check_tiles(snapshot, &replayed, report)?;
     if replayed.complete {
-        check_values(snapshot, &replayed.state, &mut report)?;
+        check_values(snapshot, &replayed.state, report)?;
     }
     let epochs = snapshot.epochs()?;
-    check_epochs(&epochs, &replayed, &mut report);
+    check_epochs(&epochs, &replayed, report);
     for (size, note) in &notes {
         report.checkpoints += 1;
         if let Err(reason) = check_note(*size, note, &epochs, &replayed, origin) {
@@ -155,7 +188,8 @@ pub(crate) fn check<M: Machine>(
             });
         }
     }
-    Ok(report)
+    report.state = replayed.complete.then_some(replayed.state);
+    Ok(())
 }
 
 impl Report {
@@ -178,6 +212,8 @@ struct Replayed {
     roots: BTreeMap<u64, (Digest, Option<Digest>)>,
     /// Every list of members that was in force.
     members: BTreeSet<Vec<u8>>,
+    /// Heights of blocks with entries, and the size of the log after each.
+    heights: BTreeMap<u64, u64>,
 }
 
 fn replay<M: Machine>(
@@ -203,6 +239,7 @@ fn replay<M: Machine>(
     let sizes: BTreeSet<u64> = notes.iter().map(|(size, _)| *size).collect();
     let (mut frontier, mut edge) = (Frontier::new(), Edge::default());
     let (mut tiles, mut roots, mut members) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+    let mut heights = BTreeMap::new();
     members.extend(state.get(MEMBERS_STATE_KEY).cloned());
     let mut complete = true;
     loop {
@@ -223,7 +260,8 @@ fn replay<M: Machine>(
             }
             if complete {
                 match execute(machine, &state, index, &bytes) {
-                    Some(changes) => {
+                    Some((height, changes)) => {
+                        heights.insert(height, index + 1);
                         let digests = changes
                             .iter()
                             .map(|(k, v)| StateChange::new(k, v.as_deref()));
@@ -262,18 +300,20 @@ fn replay<M: Machine>(
         tiles,
         roots,
         members,
+        heights,
     })
 }
 
 type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// Executes an entry's command again; `None` unless that gives the same entry.
+/// Executes an entry's command again: its block's height and what it changes; `None` unless that
+/// gives the same entry.
 fn execute<M: Machine>(
     machine: &M,
     state: &BTreeMap<Vec<u8>, Vec<u8>>,
     index: u64,
     bytes: &[u8],
-) -> Option<Changes> {
+) -> Option<(u64, Changes)> {
     let entry: Entry = encode::from_bytes(bytes, ENTRY_LIMIT, "entry").ok()?;
     let context = BlockContext {
         height: entry.height,
@@ -282,7 +322,7 @@ fn execute<M: Machine>(
     };
     let mut overlay = Overlay::new(state);
     let again = machine.apply(&mut overlay, &entry.signed_command, None, context)?;
-    (again == bytes).then(|| overlay.into_writes())
+    (again == bytes).then(|| (entry.height, overlay.into_writes()))
 }
 
 fn stored_leaf(snapshot: &Snapshot, index: u64) -> Result<Option<Digest>, Error> {
@@ -291,12 +331,34 @@ fn stored_leaf(snapshot: &Snapshot, index: u64) -> Result<Option<Digest>, Error>
     snapshot.failure().map_or(Ok(leaf), Err)
 }
 
-fn check_tip(tip: &Tip, replayed: &Replayed, report: &mut Report) {
+fn check_tip(tip: &Tip, replayed: &Replayed, notes: &[(u64, Vec<u8>)], report: &mut Report) {
     if tip.frontier != replayed.frontier.to_bytes() {
         report.found(Finding::Tip("log root"));
     }
     if replayed.complete && tip.state_root != replayed.state_root {
         report.found(Finding::Tip("state root"));
+    }
+    if !replayed.complete {
+        return;
+    }
+    let last = replayed.heights.last_key_value().map_or(0, |(at, _)| *at);
+    if tip.height < last {
+        report.found(Finding::Tip("height"));
+    }
+    let mark = tip.checkpoint;
+    let held = replayed.heights.range(..=mark.height).next_back();
+    let note = notes.iter().find(|(size, _)| *size == mark.size);
+    // What members signed at that size, where it is still kept.
+    let signed = note.and_then(|(_, note)| {
+        let note = SignedNote::parse(std::str::from_utf8(note).ok()?).ok()?;
+        let checkpoint = Checkpoint::parse(note.text()).ok()?;
+        Some((checkpoint.height, checkpoint.time.0))
+    });
+    if mark.height > tip.height
+        || held.map_or(0, |(_, size)| *size) != mark.size
+        || signed.is_some_and(|signed| signed != (mark.height, mark.time_ms))
+    {
+        report.found(Finding::Tip("last checkpoint"));
     }
 }
 

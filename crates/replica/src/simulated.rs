@@ -156,7 +156,9 @@ impl Config {
     /// If the store cannot be opened.
     pub fn check<M: Machine>(&self, machine: &M) -> Result<Report, Error> {
         let store = Store::open_backend(self.disk.open(), &self.genesis)?;
-        check(&store.read()?, machine, &self.chain_origin())
+        let mut report = Report::default();
+        check(&store.read()?, machine, &self.chain_origin(), &mut report)?;
+        Ok(report)
     }
 
     /// Runs a member that only lies: it answers every checkpoint that it hears with a validly signed

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Consortium(commands::consortium::Command),
     /// Run one member's node.
     Node(commands::node::Arguments),
+    /// Re-verify everything that a stopped node has stored.
+    Fsck(commands::fsck::Arguments),
     /// Take records in at a hospital: sealed here, uploaded, anchored on the ledger.
     Intake(commands::intake::Arguments),
     /// Register, and see who one is.

@@ -72,11 +72,7 @@ impl RunningNode {
         )
         .context("the ledger does not start")?;
 
-        let tables = match config.storage.tables.as_str() {
-            "sqlite" => format!("sqlite:{}", config.data.join("tables.sqlite").display()),
-            url => url.to_owned(),
-        };
-        let database = Database::open(&tables)
+        let database = Database::open(&tables(config))
             .await
             .context("the tables do not open")?;
         let vault = Vault::new(salus_vault::Parts {
@@ -202,6 +198,14 @@ pub(crate) fn connect(base: &str, authority: &Path) -> anyhow::Result<Node> {
     Ok(Node::new(base, &pem)?)
 }
 
+/// Address of the tables: a file below the data, or a server.
+pub(crate) fn tables(config: &NodeConfig) -> String {
+    match config.storage.tables.as_str() {
+        "sqlite" => format!("sqlite:{}", config.data.join("tables.sqlite").display()),
+        url => url.to_owned(),
+    }
+}
+
 /// Where sealed blobs are kept: a folder below the data, or a bucket.
 pub(crate) async fn blobs(config: &NodeConfig) -> anyhow::Result<BlobStore> {
     let Some(place) = config.storage.blobs.strip_prefix("s3://") else {
@@ -262,14 +266,14 @@ fn password_setup(path: &Path) -> anyhow::Result<ServerSetup> {
         files::write_secret(path, text.as_bytes())?;
         return Ok(setup);
     }
+    read_password_setup(path)
+}
+
+/// Reads a stored OPAQUE setup.
+pub(crate) fn read_password_setup(path: &Path) -> anyhow::Result<ServerSetup> {
     let text = files::read_secret(path)?;
-    let setup = from_base64url(text.trim())
+    from_base64url(text.trim())
         .map(Zeroizing::new)
-        .and_then(|bytes| ServerSetup::from_bytes(&bytes).ok());
-    ensure!(
-        setup.is_some(),
-        "{} is damaged; restore it from a backup",
-        path.display()
-    );
-    setup.context("the password setup was checked")
+        .and_then(|bytes| ServerSetup::from_bytes(&bytes).ok())
+        .with_context(|| format!("{} is damaged; restore it from a backup", path.display()))
 }

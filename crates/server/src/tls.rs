@@ -20,6 +20,16 @@ pub struct TlsFiles {
     pub key: std::path::PathBuf,
 }
 
+impl TlsFiles {
+    /// Reads the files and checks that the key is the certificate's.
+    ///
+    /// # Errors
+    /// [`Error::Tls`] names what is wrong.
+    pub fn check(&self) -> Result<(), Error> {
+        load(self).map(drop)
+    }
+}
+
 /// Reads the files and builds the server's side.
 pub(crate) fn load(files: &TlsFiles) -> Result<RustlsConfig, Error> {
     let chain = CertificateDer::pem_file_iter(&files.certificates)

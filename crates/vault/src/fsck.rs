@@ -1,17 +1,18 @@
 //! The whole store re-verified, values included: every row against the ledger, every key, every blob.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use salus_contract::state::StateRead;
-use salus_contract::table::{Batches, get};
+use salus_contract::table::{Batches, Patients, batches, get};
 use salus_crypto::Secret;
 use salus_crypto::digest::sha256;
+use salus_crypto::hybrid::Signed;
 use salus_envelope::open::{key_wrap_context, record_key};
 use salus_envelope::seal::anchors_root;
-use salus_proto::Digest;
-use salus_proto::ids::{BatchId, OrganisationId, PatientAlias, RecordId};
-use salus_proto::record::{KeyClass, RecordAnchor};
+use salus_proto::encode::from_bytes;
+use salus_proto::ids::{BatchId, OrganisationId, PatientAlias, PrincipalId, RecordId};
+use salus_proto::record::{KeyClass, MANIFEST_LIMIT, Manifest, RecordAnchor};
+use salus_proto::{Digest, TimestampMs};
 use salus_runtime::blob::{self, ObjectName};
 use salus_runtime::{from_row, params};
 
@@ -60,6 +61,33 @@ pub enum Finding {
     },
 }
 
+/// What a check of the whole store looked at, and what is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Anchored batches.
+    pub batches: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Stored objects that were read again.
+    pub objects: u64,
+    /// What is wrong; empty for a sound store.
+    pub findings: Vec<Finding>,
+}
+
+impl Finding {
+    /// What is wrong, by name.
+    pub fn thing(&self) -> String {
+        match self {
+            Self::Database { .. } => "the database".into(),
+            Self::Batch { batch, .. } => format!("batch {batch}"),
+            Self::Record { record, .. } | Self::Sealed { record, .. } => {
+                format!("record {record}")
+            }
+            Self::Object { object, .. } => object.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,6 +107,8 @@ struct Head {
     batch: BatchId,
     alias: PatientAlias,
     custodian: OrganisationId,
+    signer: PrincipalId,
+    created: TimestampMs,
     records: u64,
     anchors_root: Digest,
     manifest: Vec<u8>,
@@ -88,34 +118,33 @@ from_row!(Head {
     batch,
     alias,
     custodian,
+    signer,
+    created,
     records,
     anchors_root,
     manifest,
     entry
 });
 
+/// The ledger's state in memory, as its log leads to it.
+type State = BTreeMap<Vec<u8>, Vec<u8>>;
+
 impl Vault {
     /// Re-verifies everything here against the ledger's state and names what is wrong: the database's
-    /// structure, every anchored batch and record, every key wrap of this organisation's patients,
-    /// every stored object. An empty answer means that all is well.
+    /// structure, every anchored batch and record, batches that the ledger has and the tables do not,
+    /// every key wrap of this organisation's patients, every stored object.
     ///
     /// # Errors
     /// Failures of disk and database other than damage.
-    pub async fn fsck(&self, state: &(dyn StateRead + Sync)) -> Result<Vec<Finding>, Error> {
-        let mut findings = Vec::new();
-        match self.database().verify().await {
-            Ok(()) => {}
-            Err(salus_runtime::Error::Corrupt { detail, .. }) => {
-                findings.push(Finding::Database { detail });
-            }
-            Err(error) => return Err(error.into()),
-        }
+    pub async fn fsck(&self, state: &State) -> Result<Report, Error> {
+        let mut report = self.fsck_bytes().await?;
         let mut after = Vec::new();
+        let mut seen = BTreeSet::new();
         loop {
             let heads: Vec<Head> = read!(self.database(), |tx| {
                 tx.all(
-                    "SELECT b.batch, b.alias, p.custodian, b.records, b.anchors_root,
-                                b.manifest, b.entry
+                    "SELECT b.batch, b.alias, p.custodian, b.signer, b.created, b.records,
+                                b.anchors_root, b.manifest, b.entry
                          FROM vault_batch b JOIN vault_patient p ON p.alias = b.alias
                          WHERE b.entry IS NOT NULL AND b.batch > $1
                          ORDER BY b.batch LIMIT $2",
@@ -128,17 +157,76 @@ impl Vault {
             };
             after = last.batch.0.to_vec();
             for head in heads {
-                self.verify_batch(&head, state, &mut findings).await?;
+                seen.insert(head.batch);
+                report.batches += 1;
+                report.records += head.records;
+                self.verify_batch(&head, state, &mut report.findings)
+                    .await?;
             }
         }
-        self.verify_objects(&mut findings).await?;
-        Ok(findings)
+        self.verify_complete(state, &seen, &mut report.findings)
+            .await?;
+        Ok(report)
+    }
+
+    /// Re-verifies what can be verified without the ledger: the database's structure and every
+    /// stored object.
+    ///
+    /// # Errors
+    /// As [`Vault::fsck`].
+    pub async fn fsck_bytes(&self) -> Result<Report, Error> {
+        let mut report = Report::default();
+        match self.database().verify().await {
+            Ok(()) => {}
+            Err(salus_runtime::Error::Corrupt { detail, .. }) => {
+                report.findings.push(Finding::Database { detail });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let mut after = None;
+        while let Some(object) = self.next_object(after).await? {
+            self.verify_object(object, &mut report.findings).await?;
+            report.objects += 1;
+            after = Some(object);
+        }
+        Ok(report)
+    }
+
+    /// That the tables have every batch that the ledger has of this organisation's patients. One
+    /// that is only staged here counts as had: the node finishes it when it starts.
+    async fn verify_complete(
+        &self,
+        state: &State,
+        seen: &BTreeSet<BatchId>,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), Error> {
+        for (batch, anchored) in batches(state).filter(|(batch, _)| !seen.contains(batch)) {
+            let ours = get::<Patients>(state, &anchored.alias)
+                .is_some_and(|patient| patient.custodian == self.organisation());
+            if !ours {
+                continue;
+            }
+            let staged: Option<(i64,)> = read!(self.database(), |tx| {
+                tx.optional(
+                    "SELECT 1 FROM vault_batch WHERE batch = $1 AND entry IS NULL",
+                    &params![batch],
+                )
+                .await
+            })?;
+            if staged.is_none() {
+                findings.push(Finding::Batch {
+                    batch,
+                    what: "the ledger has it and the tables do not",
+                });
+            }
+        }
+        Ok(())
     }
 
     async fn verify_batch(
         &self,
         head: &Head,
-        state: &(dyn StateRead + Sync),
+        state: &State,
         findings: &mut Vec<Finding>,
     ) -> Result<(), Error> {
         let batch = head.batch;
@@ -151,6 +239,13 @@ impl Vault {
                 }
                 if (anchored.entry, anchored.alias) != (head.entry, head.alias) {
                     wrong("its entry or alias is not the one on the ledger");
+                }
+                if anchored.signer != head.signer || !created(head) {
+                    wrong("its signer or time is not the one that was signed");
+                }
+                let patient = get::<Patients>(state, &anchored.alias);
+                if patient.is_none_or(|patient| patient.custodian != head.custodian) {
+                    wrong("its custodian is not the one on the ledger");
                 }
                 if anchored.anchors_root != head.anchors_root {
                     wrong("its anchors' root is not the one on the ledger");
@@ -226,15 +321,6 @@ impl Vault {
         Ok(())
     }
 
-    async fn verify_objects(&self, findings: &mut Vec<Finding>) -> Result<(), Error> {
-        let mut after = None;
-        while let Some(object) = self.next_object(after).await? {
-            self.verify_object(object, findings).await?;
-            after = Some(object);
-        }
-        Ok(())
-    }
-
     async fn verify_object(
         &self,
         object: ObjectName,
@@ -290,6 +376,15 @@ impl Vault {
         }
         Ok(())
     }
+}
+
+/// Whether the time in the row is the one in the manifest, whose digest is checked by itself.
+fn created(head: &Head) -> bool {
+    let signed = Signed::parse(&head.manifest).ok();
+    let manifest = signed.and_then(|signed| {
+        from_bytes::<Manifest>(signed.payload()?, MANIFEST_LIMIT, "a manifest").ok()
+    });
+    manifest.is_some_and(|manifest| manifest.created == head.created)
 }
 
 fn opens(

@@ -62,7 +62,7 @@ use salus_runtime::{BlobStore, Clock};
 pub use check::Checked;
 pub use error::Error;
 pub use evidence::Evidence;
-pub use fsck::Finding;
+pub use fsck::{Finding, Report};
 pub use incident::Incident;
 pub use keys::{Grant, decide_own_records};
 pub use list::{Patient, PatientFilter, RecordCursor, RecordFilter, SealedItem};

@@ -521,7 +521,7 @@ async fn a_revoked_access_ends_at_a_new_class_key_and_others_go_on() {
             .await
             .unwrap();
         assert_eq!(contents.len(), 40);
-        assert!(vault.fsck(&world.state).await.unwrap().is_empty());
+        assert!(vault.fsck(&world.state).await.unwrap().findings.is_empty());
 
         // Sealing goes on under the new key only.
         let late = world.more(&mut intake, 2, 1);
@@ -602,7 +602,7 @@ async fn a_receipt_counts_for_its_reader_while_they_may_act() {
 
 /// Servers run these on threads of their own: every future is `Send`.
 #[expect(dead_code, reason = "compiling is the test")]
-fn futures_are_send(vault: &Vault, state: &(dyn salus_contract::StateRead + Sync)) {
+fn futures_are_send(vault: &Vault, state: &std::collections::BTreeMap<Vec<u8>, Vec<u8>>) {
     fn send<T: Send>(_: T) {}
     let (alias, record) = (ALIAS, RecordId([0; 16]));
     send(vault.settle(state));

@@ -236,7 +236,7 @@ async fn ids_and_class_keys_are_taken_once() {
         // More records under the class keys that are there.
         let more = world.more(&mut intake, 5, 3);
         world.take_in(&vault, &more).await;
-        assert!(vault.fsck(&world.state).await.unwrap().is_empty());
+        assert!(vault.fsck(&world.state).await.unwrap().findings.is_empty());
     })
     .await;
 }
@@ -315,10 +315,10 @@ async fn after_a_crash_staged_batches_are_settled_with_the_ledger() {
             "anchored ones stay"
         );
         assert!(vault.settle(&world.state).await.unwrap().is_empty());
-        assert!(vault.fsck(&world.state).await.unwrap().is_empty());
+        assert!(vault.fsck(&world.state).await.unwrap().findings.is_empty());
         // What was given up can come again.
         world.take_in(&vault, &lost).await;
-        assert!(vault.fsck(&world.state).await.unwrap().is_empty());
+        assert!(vault.fsck(&world.state).await.unwrap().findings.is_empty());
         database.close().await;
     })
     .await;
@@ -353,7 +353,7 @@ async fn a_full_or_read_only_disk_acknowledges_nothing_and_works_again_afterward
         assert!(vault.staged().await.unwrap().is_empty());
         disk.set_read_only(false);
         world.take_in(&vault, intake.batch()).await;
-        assert!(vault.fsck(&world.state).await.unwrap().is_empty());
+        assert!(vault.fsck(&world.state).await.unwrap().findings.is_empty());
     })
     .await;
 }
@@ -382,7 +382,7 @@ async fn a_power_cut_at_any_call_loses_nothing_that_was_acknowledged() {
         );
         world.take_in(&vault, intake.batch()).await;
         assert_eq!(
-            vault.fsck(&world.state).await.unwrap(),
+            vault.fsck(&world.state).await.unwrap().findings,
             [],
             "cut after {calls}"
         );
@@ -508,7 +508,7 @@ async fn what_is_altered_or_lost_comes_back_from_the_replica_and_is_recorded() {
         ));
         assert_eq!(replicate(&vault, &cloud, &world.state).await, 4);
         assert_eq!(replicate(&vault, &cloud, &world.state).await, 0);
-        assert!(cloud.fsck(&world.state).await.unwrap().is_empty());
+        assert!(cloud.fsck(&world.state).await.unwrap().findings.is_empty());
         let there = cloud
             .records(ALIAS, RecordFilter::default(), None, 100)
             .await
@@ -557,7 +557,7 @@ async fn what_is_altered_or_lost_comes_back_from_the_replica_and_is_recorded() {
                 .anchor
                 .record
         };
-        let findings = vault.fsck(&world.state).await.unwrap();
+        let findings = vault.fsck(&world.state).await.unwrap().findings;
         assert!(findings.iter().any(|finding| matches!(
             finding,
             Finding::Sealed { record, .. } if *record == record_of(victim)
@@ -605,7 +605,7 @@ async fn what_is_altered_or_lost_comes_back_from_the_replica_and_is_recorded() {
         assert_eq!(listed, std::slice::from_ref(incident));
         assert_eq!(listed[0].evidence(), incident.evidence());
         assert_eq!(vault.scrub(None).await.unwrap().incidents, []);
-        assert_eq!(vault.fsck(&world.state).await.unwrap(), []);
+        assert_eq!(vault.fsck(&world.state).await.unwrap().findings, []);
         let sealed = vault.sealed(&order, record, 0..u64::MAX).await.unwrap();
         assert_eq!(sha256(&sealed), victim);
         database.close().await;
@@ -623,13 +623,13 @@ async fn fsck_names_every_altered_row() {
         world.take_in(&vault, intake.batch()).await;
         let batch = intake.batch_id();
         let ids = intake.ids();
-        assert_eq!(vault.fsck(&world.state).await.unwrap(), []);
+        assert_eq!(vault.fsck(&world.state).await.unwrap().findings, []);
         macro_rules! altered {
             ($change:literal, $undo:literal) => {{
                 transact!(database, "alter", |tx| tx.execute($change, &[]).await).unwrap();
-                let findings = vault.fsck(&world.state).await.unwrap();
+                let findings = vault.fsck(&world.state).await.unwrap().findings;
                 transact!(database, "restore", |tx| tx.execute($undo, &[]).await).unwrap();
-                assert_eq!(vault.fsck(&world.state).await.unwrap(), []);
+                assert_eq!(vault.fsck(&world.state).await.unwrap().findings, []);
                 findings
             }};
         }
@@ -646,6 +646,10 @@ async fn fsck_names_every_altered_row() {
             "UPDATE vault_batch SET entry = entry + 1",
             "UPDATE vault_batch SET entry = entry - 1"
         )));
+        assert!(of_batch(&altered!(
+            "UPDATE vault_batch SET created = created + 1",
+            "UPDATE vault_batch SET created = created - 1"
+        )));
         let named = altered!(
             "UPDATE vault_record SET key_epoch = 2 WHERE position = 1",
             "UPDATE vault_record SET key_epoch = 1 WHERE position = 1"
@@ -656,8 +660,21 @@ async fn fsck_names_every_altered_row() {
             .execute("DELETE FROM vault_statement", &[])
             .await)
         .unwrap();
-        let findings = vault.fsck(&world.state).await.unwrap();
+        let findings = vault.fsck(&world.state).await.unwrap().findings;
         assert!(matches!(findings[..], [Finding::Record { record, .. }] if record == ids[1]));
+        // Another signer, another custodian; and rows that are gone are missed, because the ledger
+        // still has them.
+        for change in [
+            "UPDATE vault_batch SET signer = alias",
+            "UPDATE vault_patient SET custodian = alias",
+            "DELETE FROM vault_batch",
+        ] {
+            transact!(database, "alter", |tx| tx.execute(change, &[]).await).unwrap();
+            assert!(
+                of_batch(&vault.fsck(&world.state).await.unwrap().findings),
+                "{change}"
+            );
+        }
     })
     .await;
 }
@@ -753,7 +770,7 @@ async fn large_blobs_come_in_parts_and_resume() {
             .await
             .unwrap();
         assert!(contents[&image.record] == image.content);
-        assert_eq!(vault.fsck(&world.state).await.unwrap(), []);
+        assert_eq!(vault.fsck(&world.state).await.unwrap().findings, []);
 
         // Uploads that nobody completes go.
         vault.begin_upload(owner, Digest([1; 32]), 5).await.unwrap();
@@ -817,7 +834,7 @@ async fn a_large_blob_that_comes_within_a_batch_is_stored_in_parts_and_scrubbed(
             .map(|i| (i.digest, i.restored))
             .collect();
         assert_eq!(restored, BTreeMap::from([(digest, true)]));
-        assert_eq!(vault.fsck(&world.state).await.unwrap(), []);
+        assert_eq!(vault.fsck(&world.state).await.unwrap().findings, []);
         database.close().await;
         cloud_database.close().await;
     })

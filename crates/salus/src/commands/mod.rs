@@ -6,6 +6,7 @@ pub(crate) mod consortium;
 pub(crate) mod consult;
 pub(crate) mod demo;
 pub(crate) mod federated;
+pub(crate) mod fsck;
 pub(crate) mod intake;
 pub(crate) mod ledger;
 pub(crate) mod member;
@@ -26,6 +27,7 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
     match command {
         Command::Consortium(command) => consortium::run(command, output),
         Command::Node(arguments) => node::run(&arguments, output),
+        Command::Fsck(arguments) => fsck::run(&arguments, output),
         Command::Intake(arguments) => intake::run(arguments, output),
         Command::Person(command) => people::person(command, output),
         Command::Profiles(command) => people::profiles(command, output),

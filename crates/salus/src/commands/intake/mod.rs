@@ -17,6 +17,7 @@ use salus_runtime::clock::{Clock as _, SystemClock};
 use salus_runtime::entropy::SystemEntropy;
 use serde::Serialize;
 
+pub(crate) use self::journal::check as check_journal;
 use self::journal::{Journal, Line};
 pub(crate) use self::source::read_wfdb;
 use self::source::{Source, Sources};
