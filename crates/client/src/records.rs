@@ -182,21 +182,19 @@ impl Person {
                 other => other?,
             }
         } else {
-            let key_wrap = record
+            let (key_wrap, epoch) = record
                 .key_wrap
                 .as_ref()
+                .zip(record.key_epoch)
                 .ok_or_else(|| wrong("there is no key wrap"))?;
-            // A rotation re-wraps record keys under a newer epoch than the anchor's: newest first.
-            class_keys
-                .range((anchor.class, 0)..=(anchor.class, u32::MAX))
-                .rev()
-                .find_map(|(&(_, epoch), class_key)| {
-                    let context = open::key_wrap_context(parts.alias, &anchor, epoch);
-                    open::record_key(&context, class_key, &key_wrap.0).ok()
-                })
-                .ok_or(salus_envelope::Error::NoKey {
-                    record: record.record,
-                })?
+            let class_key =
+                class_keys
+                    .get(&(anchor.class, epoch))
+                    .ok_or(salus_envelope::Error::NoKey {
+                        record: record.record,
+                    })?;
+            let context = open::key_wrap_context(parts.alias, &anchor, epoch);
+            open::record_key(&context, class_key, &key_wrap.0)?
         };
         let content = open::open(&context, &anchor, &key, blob)?;
         let statement = match &record.statement {

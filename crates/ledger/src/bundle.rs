@@ -27,6 +27,7 @@ use salus_proto::keys::PublicKeys;
 use salus_proto::member::{GENESIS_LIMIT, Genesis};
 use salus_proto::record::{MANIFEST_LIMIT, Manifest, RecordAnchor};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::tree::leaf_hash;
 use crate::{CertifiedCheckpoint, Error, InclusionProof, MemberList, StateProof};
@@ -259,6 +260,26 @@ impl fmt::Display for Report {
     }
 }
 
+/// Whether two JSON values have the same fields, lengths and kinds; what texts and numbers say is not
+/// compared.
+fn same_form(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one.iter().all(|(name, value)| {
+                    other.get(name).is_some_and(|other| same_form(value, other))
+                })
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(a, b)| same_form(a, b))
+        }
+        (Value::String(_), Value::String(_))
+        | (Value::Number(_), Value::Number(_))
+        | (Value::Bool(_), Value::Bool(_)) => true,
+        _ => false,
+    }
+}
+
 impl Bundle {
     /// Reads a bundle file.
     ///
@@ -268,9 +289,21 @@ impl Bundle {
         if json.len() > BUNDLE_LIMIT {
             return Err(Error::Bundle("longer than a bundle may be".into()));
         }
-        let bundle: Self = serde_json::from_slice(json)
-            // The category and the position; the message itself may quote content.
-            .map_err(|e| Error::Bundle(format!("{:?} error at line {} column {}", e.classify(), e.line(), e.column())))?;
+        // The category and the position; the message itself may quote content.
+        let unreadable = |e: serde_json::Error| {
+            let (kind, line, column) = (e.classify(), e.line(), e.column());
+            Error::Bundle(format!("{kind:?} error at line {line} column {column}"))
+        };
+        let bundle: Self = serde_json::from_slice(json).map_err(unreadable)?;
+        // The derived reader also takes null for what is absent and lists for objects; a file has
+        // one form, whoever reads it.
+        let as_read: Value = serde_json::from_slice(json).map_err(unreadable)?;
+        let as_written = serde_json::to_value(&bundle).map_err(unreadable)?;
+        if !same_form(&as_read, &as_written) {
+            return Err(Error::Bundle(
+                "a null, or a list in place of an object".into(),
+            ));
+        }
         if bundle.version == VERSION {
             Ok(bundle)
         } else {

@@ -21,10 +21,12 @@ use crate::record::KeyClass;
 use crate::role::{Basis, Decision, Purpose, Reason, Role};
 use crate::{Digest, TimestampMs};
 
-/// Largest encoded [`SignedCommand`], in bytes.
-pub const COMMAND_LIMIT: usize = 64 << 10;
+/// Largest encoded [`SignedCommand`], in bytes: 62 KiB, so that every entry fits into a bundle of
+/// entries (C2SP tlog-tiles), which has 16 bits for a length.
+pub const COMMAND_LIMIT: usize = 62 << 10;
 /// Largest encoded [`Entry`], in bytes.
 pub const ENTRY_LIMIT: usize = COMMAND_LIMIT + 1024;
+const _: () = assert!(ENTRY_LIMIT <= 65_535, "an entry fits into a tile");
 /// Most records one read or one consultation may name.
 pub const NAMED_RECORDS_LIMIT: usize = 1024;
 /// How far ahead of the block time a command's expiry may lie: 24 hours.

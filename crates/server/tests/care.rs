@@ -134,6 +134,7 @@ async fn read_pulse(
     let class_key = unwrap_class_key(&wrap, reader.keys.x_wing()).unwrap();
     let released = &release.records[0];
     let anchor: RecordAnchor = from_bytes(&released.anchor.0, 1024, "anchor").unwrap();
+    assert_eq!(released.key_epoch, Some(wrap.epoch));
     let context = key_wrap_context(alias, &anchor, wrap.epoch);
     let key = record_key(&context, &class_key, &released.key_wrap.as_ref().unwrap().0).unwrap();
     let path = format!("/records/{record}/sealed?receipt={}", release.entry);

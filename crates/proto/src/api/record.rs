@@ -42,6 +42,10 @@ pub struct ReleasedRecord {
     /// The record key under the class key, if the reader holds the class key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key_wrap: Option<Binary>,
+    /// The epoch of the class key that `key_wrap` is under; there with it. Later than the anchor's
+    /// once an access to the class was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_epoch: Option<u32>,
     /// The record key wrapped to the reader alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record_wrap: Option<Binary>,

@@ -460,15 +460,20 @@ def bundle_vectors():
                                     "proof": state_proof(state, b"no such key")}}),
     }
     cose_other = cose_sign(author, b"salus/v1/document\0", staff, b"other")
-    successor_twice = member_list(0, [1, 2, 3, 4])
+    # Certified and proven like the good one, but the state holds a list of the founders' version.
+    stale_state = {**state, b"members": member_list(0, [1, 2, 3, 4])}
+    stale = text("salus/vectors", 5, mth(entries[:5]), 2, 1795341602000,
+                 state_root(state_items(stale_state)), founders)
+    not_newer = {"checkpoint": note(stale, [1, 2, 3]), "members": b64url(stale_state[b"members"]),
+                 "proof": state_proof(stale_state, b"members")}
     malformed = [
         ("another genesis file", "record", "/genesis", b64url(flipped(genesis, 60)), "genesis"),
         ("handover left out", "record", "/handovers", [], "checkpoint"),
         ("handover signed by too few", "record", "/handovers/0/checkpoint", note(old, [1, 2]), "handover 1"),
         ("handover to another list", "record", "/handovers/0/members", b64url(member_list(1, [1, 2, 3, 5])), "handover 1"),
-        ("handover to a list that is not newer", "record", "/handovers/0/members", b64url(successor_twice), "handover 1"),
+        ("handover to a list that is not newer", "record", "/handovers", [not_newer], "handover 1"),
         ("handover proof of another key", "record", "/handovers/0/proof", state_proof(state, b"filler/1"), "handover 1"),
-        ("checkpoint signed by the old list", "record", "/checkpoint", note(new, [1, 2, 3, 9])[:-1], "checkpoint"),
+        ("checkpoint signed by the old list", "record", "/checkpoint", note(new, [1, 2, 3]), "checkpoint"),
         ("checkpoint of the old list", "record", "/checkpoint", note(old, [1, 2, 3]), "checkpoint"),
         ("checkpoint signed by too few", "record", "/checkpoint", note(new, [1, 4]), "checkpoint"),
         ("another entry", "record", "/claim/record/entry/entry", b64url(entries[6]), "entry"),
@@ -479,7 +484,10 @@ def bundle_vectors():
         ("keys from a later entry", "entry", "/claim/entry/entry", located(0), "signer"),
         ("keys from an entry of somebody else", "entry", "/claim/entry/signer/entry", located(1), "signer"),
         ("an author's entry under another's keys", "entry", "/claim/entry/entry", located(7), "signer"),
-        ("keys that the author no longer has", "record", "/claim/record/entry", located(8), "signer"),
+        ("an entry of somebody else", "record", "/claim/record/entry", located(8), "signer"),
+        ("keys that the author no longer has", "founder", "/claim/entry/signer",
+         {"state": {"keys": b64url(cbor(Keys(6).public)),
+                    "proof": state_proof(state, b"keys/" + b"\x66" * 16)}}, "signer"),
         ("keys that did not sign the command", "founder", "/claim/entry/signer",
          {"state": {"keys": b64url(cbor(Keys(7).public)),
                     "proof": state_proof(state, b"keys/" + b"\x66" * 16)}}, "command"),
@@ -498,6 +506,10 @@ def bundle_vectors():
         ("an unknown claim", "record", "/claim", {"rumour": {}}),
         ("an unknown field in a claim", "present", "/claim/state/extra", 1),
         ("null for an absent value", "absent", "/claim/state/value", None),
+        ("null for an absent signer", "unsigned", "/claim/entry/signer", None),
+        ("an object for a word", "founder", "/claim/entry/signer", {"listed": None}),
+        ("a list for an object", "record", "/claim/record/entry", list(located(5).values())),
+        ("a list for a handover", "record", "/handovers", [["", "", []]]),
         ("base64 with padding", "record", "/genesis", b64url(genesis) + "="),
         ("a hash of the wrong length", "record", "/claim/record/path", ["00"]),
         ("a negative index", "record", "/claim/record/entry/index", -1),

@@ -49,6 +49,7 @@ impl App {
             anchor: Binary(to_bytes(&record.anchor)),
             signer: record.signer,
             manifest: Binary(record.manifest),
+            key_epoch: record.key_wrap.as_ref().map(|_| record.key_epoch),
             key_wrap: record.key_wrap.map(Binary),
             record_wrap: record.record_wrap.map(|wrap| Binary(wrap.wrap)),
             statement: record.statement.map(Binary),
