@@ -12,12 +12,15 @@ use salus_proto::api::problem::Problem;
 use salus_proto::ids::PrincipalId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 
 /// Largest answer that is read into memory.
 const ANSWER_LIMIT: usize = 256 << 20;
+/// Bytes of a streamed answer that wait for their reader.
+const PIPE_BYTES: usize = 256 << 10;
 
 /// A node's address, the connections to it, and the session there if one was opened.
 #[derive(Clone)]
@@ -161,6 +164,25 @@ impl Node {
             .header("Salus-Member", proof);
         self.json(request.header(CONTENT_TYPE, "application/cbor").body(body))
             .await
+    }
+
+    /// GET of bytes of any length in the name of a member organisation. An answer that breaks off ends
+    /// early: whoever reads it checks it.
+    pub async fn read_as_member(&self, path: &str, proof: &str) -> Result<DuplexStream> {
+        let request = self
+            .request(Method::GET, path)
+            .header(ACCEPT, "*/*")
+            .header("Salus-Member", proof);
+        let mut response = self.send(request).await?;
+        let (mut to, from) = tokio::io::duplex(PIPE_BYTES);
+        tokio::spawn(async move {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                if to.write_all(&chunk).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(from)
     }
 
     /// DELETE without an answer.

@@ -61,6 +61,9 @@ pub(crate) struct Storage {
     /// File with the S3 credentials: access key on the first line, secret key on the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) s3_credentials: Option<PathBuf>,
+    /// How much of the stored blobs is read again in a second to see whether it is whole, in MiB; 0
+    /// leaves them alone.
+    pub(crate) scrub_mib_per_s: u32,
 }
 
 impl Default for Storage {
@@ -69,6 +72,7 @@ impl Default for Storage {
             tables: "sqlite".into(),
             blobs: "local".into(),
             s3_credentials: None,
+            scrub_mib_per_s: 8,
         }
     }
 }

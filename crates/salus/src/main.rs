@@ -11,6 +11,7 @@ mod files;
 mod node;
 mod output;
 mod replication;
+mod scrub;
 
 // Its debug build fills whatever is reserved, which costs seconds and gigabytes at every start.
 #[cfg(not(debug_assertions))]

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use anyhow::{Context as _, ensure};
 use salus_client::node::Node;
@@ -27,13 +28,15 @@ use zeroize::Zeroizing;
 use crate::config::{NodeConfig, OwnRecords};
 use crate::files::{self, NodeKeys};
 use crate::replication::Outbox;
+use crate::scrub::{Others, Scrubber};
 
 /// A node that serves until it is stopped.
 #[derive(Debug)]
 pub(crate) struct RunningNode {
     server: Server,
     replica: Running<Contract>,
-    outboxes: Vec<JoinHandle<()>>,
+    /// What sends replicas and what scrubs.
+    background: Vec<JoinHandle<()>>,
     /// Who it is.
     pub(crate) member: Member,
 }
@@ -85,7 +88,7 @@ impl RunningNode {
             organisation,
             keys: Arc::clone(&keys),
         });
-        let mut outboxes = Vec::new();
+        let mut background = Vec::new();
         for name in &config.policy.replicate_to {
             let replica = genesis.members.iter().find(|m| m.name == *name);
             let replica = replica
@@ -98,7 +101,24 @@ impl RunningNode {
                 replica: replica.organisation,
                 node: connect(&replica.api, &config.api.authority)?,
             };
-            outboxes.push(tokio::spawn(outbox.run()));
+            background.push(tokio::spawn(outbox.run()));
+        }
+        if let rate @ 1.. = config.storage.scrub_mib_per_s {
+            let scrubber = Scrubber {
+                vault: vault.clone(),
+                clock: Arc::clone(&clock),
+                others: Others {
+                    organisation,
+                    keys: Arc::clone(&keys),
+                    clock: Arc::clone(&clock),
+                    ledger: replica.replica(),
+                    node: connect(&member.api, &config.api.authority)?,
+                    turn: AtomicUsize::new(0),
+                },
+                bytes_per_s: u64::from(rate) << 20,
+                position: config.data.join("scrub.position"),
+            };
+            background.push(tokio::spawn(scrubber.run()));
         }
         let policy = Policy {
             approve_own_records: config.policy.own_records == OwnRecords::Approve,
@@ -130,7 +150,7 @@ impl RunningNode {
         Ok(Self {
             server,
             replica,
-            outboxes,
+            background,
             member,
         })
     }
@@ -142,7 +162,7 @@ impl RunningNode {
 
     /// Lets requests finish and stops.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.outboxes.iter().for_each(JoinHandle::abort);
+        self.background.iter().for_each(JoinHandle::abort);
         self.server.stop().await;
         tokio::task::spawn_blocking(|| self.replica.stop())
             .await?

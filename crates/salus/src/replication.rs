@@ -13,6 +13,7 @@ use salus_client::person::Person;
 use salus_crypto::digest::sha256;
 use salus_crypto::keys::SecretKeys;
 use salus_crypto::label;
+use salus_proto::TimestampMs;
 use salus_proto::api::batch::BatchAccepted;
 use salus_proto::encode::to_base64url;
 use salus_proto::ids::{OrganisationId, PrincipalId};
@@ -92,18 +93,29 @@ impl Outbox {
         Ok(Person::with_keys(&self.node, principal, keys, clock).await?)
     }
 
-    /// The header that shows who sends: method, path, time and body digest, signed.
     fn proof(&self, body: &[u8]) -> String {
-        let now = self.clock.now().0;
-        let digest = sha256(body);
-        let message = [
-            b"POST",
-            PATH.as_bytes(),
-            now.to_string().as_bytes(),
-            digest.as_bytes(),
-        ]
-        .concat();
-        let signature = self.keys.ed25519().sign(label::PEER, &message);
-        format!("{};{now};{}", self.organisation, to_base64url(&signature))
+        let now = self.clock.now();
+        member_proof(self.organisation, &self.keys, now, "POST", PATH, body)
     }
+}
+
+/// The header that shows which member sends a request: method, path, time and body digest, signed.
+pub(crate) fn member_proof(
+    organisation: OrganisationId,
+    keys: &SecretKeys,
+    now: TimestampMs,
+    method: &str,
+    path: &str,
+    body: &[u8],
+) -> String {
+    let digest = sha256(body);
+    let message = [
+        method.as_bytes(),
+        path.as_bytes(),
+        now.0.to_string().as_bytes(),
+        digest.as_bytes(),
+    ]
+    .concat();
+    let signature = keys.ed25519().sign(label::PEER, &message);
+    format!("{organisation};{};{}", now.0, to_base64url(&signature))
 }

@@ -7,13 +7,13 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use redb::{ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use salus_runtime::table::Database;
 use salus_runtime::transact;
 use serde_json::Value;
-use support::{Consortium, Ended, Member, done, salus};
+use support::{Consortium, Ended, Member, done, files, salus, until};
 
 /// A node that took a patient in, certified it and was stopped.
 fn stored() -> Consortium {
@@ -38,13 +38,10 @@ fn stored() -> Consortium {
         "--authority",
         authority.to_str().unwrap(),
     ];
-    // Until members have certified everything.
-    loop {
+    until("everything is certified", || {
         let status = done(&[&["ledger", "status"], &reach[..]].concat());
-        if status["certified"]["size"] == status["size"] {
-            break;
-        }
-    }
+        status["certified"]["size"] == status["size"]
+    });
     node.stop();
     consortium
 }
@@ -93,20 +90,6 @@ fn flip_all(bytes: &mut [u8], wanted: &[u8]) {
     for at in places {
         bytes[at + wanted.len() / 2] ^= 1;
     }
-}
-
-/// The files in a folder and below.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else {
-            found.push(path);
-        }
-    }
-    found
 }
 
 #[test]

@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How long a command of the organisation stays good, in ms.
 const VALIDITY_MS: u64 = 60_000;
 /// Times that a sequence number taken by somebody else is tried anew.
-const SEQUENCE_TRIES: u32 = 5;
+pub(crate) const SEQUENCE_TRIES: u32 = 5;
 
 /// Follows the log until the server stops.
 pub(crate) async fn follow(app: Arc<App>) {
@@ -174,7 +174,7 @@ async fn approve_own(app: &App, access: AccessId) -> Result<()> {
 }
 
 /// Signs an action with the organisation's key.
-fn sign(app: &App, action: Action) -> Result<Vec<u8>> {
+pub(crate) fn sign(app: &App, action: Action) -> Result<Vec<u8>> {
     let view = app.view()?;
     let principal = PrincipalId(app.organisation.0);
     let command = to_bytes(&Command {

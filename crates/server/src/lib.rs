@@ -5,6 +5,7 @@
 //!  app/{noun}    use cases                       session   tokens and who acts
 //!  node          the ledger underneath           watch     refused attempts
 //!  projection    log -> SQL listings -> events   openapi   the API's description
+//!  custodian     what follows from entries       report    incidents, to the ledger
 //! ```
 //!
 //! **Invariants:** the server holds no key that opens a record for anybody but its own organisation;
@@ -22,6 +23,7 @@ mod openapi;
 mod problem;
 mod projection;
 mod replica;
+mod report;
 mod server;
 mod session;
 mod throttle;

@@ -22,7 +22,7 @@ use crate::app::{App, Limits, Policy};
 use crate::node::Ledger;
 use crate::tls::{self, TlsFiles};
 use crate::watch::Watch;
-use crate::{Error, custodian, http, idempotency, projection};
+use crate::{Error, custodian, http, idempotency, projection, report};
 
 /// Requests at work at once; more are told to try again.
 const IN_FLIGHT_LIMIT: usize = 4096;
@@ -131,6 +131,7 @@ impl Server {
             tokio::spawn(write_notes),
             tokio::spawn(projection::follow(app.clone())),
             tokio::spawn(custodian::follow(app.clone())),
+            tokio::spawn(report::follow(app.clone())),
             tokio::spawn(sweep(app.clone())),
         ];
         let service = http::service(&app).into_make_service_with_connect_info::<SocketAddr>();

@@ -11,14 +11,14 @@ use salus_proto::TimestampMs;
 use salus_proto::ids::PrincipalId;
 use salus_runtime::table::Database;
 use salus_runtime::{params, transact};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// Notes that may wait to be written; more are counted and dropped.
 const QUEUE_LIMIT: usize = 4096;
 /// Rows kept; the oldest go first.
 const ROWS_LIMIT: u64 = 100_000;
 /// Attempts are counted together per hour, in ms.
-const PERIOD_MS: u64 = 3_600_000;
+pub(crate) const PERIOD_MS: u64 = 3_600_000;
 
 /// One refused attempt.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,7 @@ pub(crate) struct Note {
 pub(crate) struct Watch {
     queue: mpsc::Sender<Signal>,
     dropped: Arc<AtomicU64>,
+    written: Arc<Notify>,
 }
 
 enum Signal {
@@ -47,12 +48,14 @@ impl Watch {
     /// The queue and the task that writes what comes through it until every handle is gone.
     pub(crate) fn new(database: Database) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, notes) = mpsc::channel(QUEUE_LIMIT);
+        let written = Arc::<Notify>::default();
         (
             Self {
                 queue,
                 dropped: Arc::default(),
+                written: Arc::clone(&written),
             },
-            write_all(database, notes),
+            write_all(database, notes, written),
         )
     }
 
@@ -69,6 +72,11 @@ impl Watch {
         }
     }
 
+    /// Waits until notes were written that nobody has waited for yet.
+    pub(crate) async fn written(&self) {
+        self.written.notified().await;
+    }
+
     /// Waits until every note dropped so far is written.
     pub(crate) async fn flush(&self) {
         let (done, written) = tokio::sync::oneshot::channel();
@@ -78,7 +86,7 @@ impl Watch {
     }
 }
 
-async fn write_all(database: Database, mut notes: mpsc::Receiver<Signal>) {
+async fn write_all(database: Database, mut notes: mpsc::Receiver<Signal>, written: Arc<Notify>) {
     let mut batch = Vec::new();
     while notes.recv_many(&mut batch, QUEUE_LIMIT).await > 0 {
         let mut counted: BTreeMap<(Note, u64), (TimestampMs, TimestampMs, u64)> = BTreeMap::new();
@@ -100,8 +108,10 @@ async fn write_all(database: Database, mut notes: mpsc::Receiver<Signal>) {
                 Signal::Flush(done) => waiting.push(done),
             }
         }
-        if let Err(error) = write(&database, &counted).await {
-            tracing::error!(%error, "refused attempts were not written");
+        match write(&database, &counted).await {
+            Ok(()) if !counted.is_empty() => written.notify_one(),
+            Ok(()) => {}
+            Err(error) => tracing::error!(%error, "refused attempts were not written"),
         }
         for done in waiting {
             let _ = done.send(());

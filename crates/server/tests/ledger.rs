@@ -5,14 +5,15 @@ mod support;
 use salus_ledger::proof::ConsistencyProof;
 use salus_ledger::{CertifiedCheckpoint, MemberList};
 use salus_proto::api::Page;
+use salus_proto::api::attempt::Attempt;
 use salus_proto::api::ledger::{Consistency, EntryDetail, EntryView, LedgerStatus, MemberDetail};
 use salus_proto::checkpoint::SignedNote;
 use salus_proto::command::{Action, IncidentKind, Outcome};
-use salus_proto::ids::{AccessId, PatientAlias};
+use salus_proto::ids::{AccessId, PatientAlias, PrincipalId};
 use salus_proto::record::KeyClass;
 use salus_proto::role::{Purpose, Role};
 use salus_proto::{Digest, TimestampMs};
-use support::{Setup, TestNode};
+use support::{ORGANISATION, Setup, TestNode};
 
 fn incident(number: u8) -> Action {
     Action::ReportIncident {
@@ -167,4 +168,54 @@ async fn every_listing_answers_on_both_engines() {
         node.stop().await;
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_repeat_are_reported_on_the_ledger_once() {
+    let node = TestNode::start().await;
+    let doctor = node.person(Role::Doctor).await;
+    let operator = node.person(Role::Operator).await;
+    // Neither a few refusals nor requests without a session make an incident.
+    for _ in 0..9 {
+        doctor.get::<()>("/attempts").await.unwrap_err();
+        node.caller().get::<()>("/me").await.unwrap_err();
+    }
+    let reports = async || {
+        let entries: Page<EntryView> = operator.get("/ledger/entries?limit=500").await.unwrap();
+        let reports = entries
+            .items
+            .into_iter()
+            .filter_map(|entry| match entry.action {
+                Action::ReportIncident { kind, evidence } => {
+                    Some((entry.principal, kind, evidence))
+                }
+                _ => None,
+            });
+        reports.collect::<Vec<_>>()
+    };
+    let _: Page<Attempt> = operator.get("/attempts").await.unwrap();
+    assert_eq!(reports().await, []);
+    doctor.get::<()>("/attempts").await.unwrap_err();
+    let found = async {
+        loop {
+            if let [report] = reports().await[..] {
+                return report;
+            }
+        }
+    };
+    let found = tokio::time::timeout(core::time::Duration::from_secs(60), found).await;
+    let (reporter, kind, _) = found.expect("the tenth refusal is reported");
+    assert_eq!(
+        (reporter, kind),
+        (PrincipalId(ORGANISATION.0), IncidentKind::Intrusion)
+    );
+    for _ in 0..5 {
+        doctor.get::<()>("/attempts").await.unwrap_err();
+    }
+    let _: Page<Attempt> = operator.get("/attempts").await.unwrap();
+    assert_eq!(reports().await.len(), 1, "once an hour");
+    assert!(
+        !format!("{:?}", reports().await).contains(&doctor.id.to_string()),
+        "whom it is about stays off the ledger"
+    );
 }

@@ -36,14 +36,18 @@ pub struct Incident {
 impl Incident {
     /// The digest under which this incident is reported on the ledger; nothing personal is in it.
     pub fn evidence(&self) -> Digest {
-        let fields = (
+        sha256(&self.evidence_bytes())
+    }
+
+    /// What [`Incident::evidence`] is the digest of, for whoever is shown it.
+    pub fn evidence_bytes(&self) -> Vec<u8> {
+        to_bytes(&(
             self.found,
             self.digest,
             &self.object,
             (self.bytes.start, self.bytes.end),
             self.restored,
-        );
-        sha256(&to_bytes(&fields))
+        ))
     }
 }
 
@@ -77,6 +81,18 @@ impl Vault {
                 .await?)
         })
     }
+}
+
+/// Whether this is not what the last incident of the same blob says already: still not restored.
+pub(crate) async fn is_news(tx: &mut Transaction, incident: &Incident) -> Result<bool, Error> {
+    let last: Option<(bool,)> = tx
+        .optional(
+            "SELECT restored FROM vault_incident WHERE digest = $1 AND object = $2
+             ORDER BY incident DESC LIMIT 1",
+            &params![incident.digest, incident.object],
+        )
+        .await?;
+    Ok(incident.restored || last != Some((false,)))
 }
 
 /// Records an incident and numbers it.

@@ -36,6 +36,8 @@ pub struct SourceFailed(pub String);
 pub struct Scrubbed {
     /// Blobs that were read and are whole.
     pub whole: u64,
+    /// Bytes of the blobs that were read.
+    pub bytes: u64,
     /// What was not, each recorded.
     pub incidents: Vec<Incident>,
 }
@@ -49,30 +51,50 @@ impl fmt::Debug for dyn ReplicaSource {
 impl Vault {
     /// Reads every stored blob and checks it against its digest. What is altered or missing is
     /// fetched from `source`, checked, and stored in its place; the damaged object goes to
-    /// quarantine. Every finding is recorded as an incident, restored or not.
+    /// quarantine. Every finding is recorded as an incident, restored or not; what was found before
+    /// and still is not restored is not recorded again.
     ///
     /// # Errors
     /// Failures of disk and database other than damage.
     pub async fn scrub(&self, source: Option<&dyn ReplicaSource>) -> Result<Scrubbed, Error> {
         let mut scrubbed = Scrubbed::default();
         let mut after = None;
-        while let Some(object) = self.next_object(after).await? {
-            match object {
-                ObjectName::Pack(pack) => self.scrub_pack(pack, source, &mut scrubbed).await?,
-                ObjectName::Large(digest) => {
-                    let location = read!(self.database(), |tx| {
-                        blob::index::locate(tx, &digest).await
-                    })?;
-                    // It may have been erased a moment ago.
-                    if let Some(location) = location {
-                        self.scrub_large(location, source, &mut scrubbed).await?;
-                    }
-                }
-                ObjectName::Part(..) => {}
-            }
+        while let Some((object, step)) = self.scrub_next(after, source).await? {
+            scrubbed.whole += step.whole;
+            scrubbed.bytes += step.bytes;
+            scrubbed.incidents.extend(step.incidents);
             after = Some(object);
         }
         Ok(scrubbed)
+    }
+
+    /// One step of [`Vault::scrub`]: the stored object after this one; `None` after the last.
+    ///
+    /// # Errors
+    /// As [`Vault::scrub`].
+    pub async fn scrub_next(
+        &self,
+        after: Option<ObjectName>,
+        source: Option<&dyn ReplicaSource>,
+    ) -> Result<Option<(ObjectName, Scrubbed)>, Error> {
+        let Some(object) = self.next_object(after).await? else {
+            return Ok(None);
+        };
+        let mut scrubbed = Scrubbed::default();
+        match object {
+            ObjectName::Pack(pack) => self.scrub_pack(pack, source, &mut scrubbed).await?,
+            ObjectName::Large(digest) => {
+                let location = read!(self.database(), |tx| {
+                    blob::index::locate(tx, &digest).await
+                })?;
+                // It may have been erased a moment ago.
+                if let Some(location) = location {
+                    self.scrub_large(location, source, &mut scrubbed).await?;
+                }
+            }
+            ObjectName::Part(..) => {}
+        }
+        Ok(Some((object, scrubbed)))
     }
 
     /// The stored object after this one, as the tables know them: packs, then large blobs.
@@ -120,6 +142,10 @@ impl Vault {
         let locations = read!(self.database(), |tx| {
             blob::index::in_pack(tx, &pack).await
         })?;
+        scrubbed.bytes += locations
+            .iter()
+            .map(|location| location.length)
+            .sum::<u64>();
         let verified = match self.blobs().verify(object).await {
             Ok(verified) => Some(verified),
             Err(error) if is_damage(&error) => None,
@@ -187,6 +213,7 @@ impl Vault {
         scrubbed: &mut Scrubbed,
     ) -> Result<(), Error> {
         let object = location.object();
+        scrubbed.bytes += location.length;
         match self.blobs().verify(object).await {
             Ok(verified) if verified.whole.contains(&location) => {
                 scrubbed.whole += 1;
@@ -250,8 +277,10 @@ impl Vault {
                     bytes: start..start.saturating_add(location.length),
                     restored: *restored,
                 };
-                incident::record(tx, &mut incident).await?;
-                incidents.push(incident);
+                if incident::is_news(tx, &incident).await? {
+                    incident::record(tx, &mut incident).await?;
+                    incidents.push(incident);
+                }
             }
             Ok::<_, Error>(incidents)
         })?;

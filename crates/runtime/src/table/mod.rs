@@ -107,7 +107,12 @@ macro_rules! migrations {
 }
 
 /// Every migration of Salus, in order.
-pub const MIGRATIONS: &[Migration] = migrations![1 "0001_blobs", 2 "0002_server", 3 "0003_vault"];
+pub const MIGRATIONS: &[Migration] = migrations![
+    1 "0001_blobs",
+    2 "0002_server",
+    3 "0003_vault",
+    4 "0004_incident_reports",
+];
 
 /// The tables. Clones share their connections.
 #[derive(Clone)]

@@ -22,6 +22,7 @@ pub(crate) struct Consortium {
 
 /// A member's node.
 pub(crate) struct Member {
+    pub(crate) organisation: String,
     pub(crate) name: String,
     pub(crate) api: String,
     pub(crate) config: PathBuf,
@@ -94,6 +95,7 @@ impl Consortium {
         let members = founded["members"].as_array().unwrap().iter().map(|member| {
             let text = |key: &str| member[key].as_str().unwrap().to_owned();
             Member {
+                organisation: text("organisation"),
                 name: text("name"),
                 api: text("api"),
                 config: text("config").into(),
@@ -166,6 +168,26 @@ impl Member {
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder().join("node.log")).unwrap_or_default()
     }
+}
+
+/// Looks again and again until something holds; every look runs the program, which takes its time.
+pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
+    const LOOKS: usize = 1000;
+    assert!((0..LOOKS).any(|_| holds()), "in vain: {what}");
+}
+
+/// The files in a folder and below.
+pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// A node's process; dropping it ends it as a power cut would.

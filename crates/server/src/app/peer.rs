@@ -95,7 +95,7 @@ impl App {
         Ok(proof.organisation)
     }
 
-    /// Sealed bytes by digest, for recovery by another member.
+    /// Sealed bytes by digest, for recovery by another member, which may well ask one that has none.
     pub(crate) async fn peer_blob(
         &self,
         digest: Digest,
@@ -103,8 +103,13 @@ impl App {
         u64,
         impl Stream<Item = salus_runtime::Result<Bytes>> + Send + use<>,
     )> {
-        let length = self.vault.blob_length(digest).await?;
-        Ok((length, self.vault.blob_stream(digest).await?))
+        let missing = |error| match error {
+            salus_vault::Error::NotFound { .. } => Problem::not_found(),
+            error => error.into(),
+        };
+        let length = self.vault.blob_length(digest).await.map_err(missing)?;
+        let stream = self.vault.blob_stream(digest).await.map_err(missing)?;
+        Ok((length, stream))
     }
 }
 
