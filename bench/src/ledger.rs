@@ -21,10 +21,11 @@ use crate::consortium::{Consortium, Person, Process};
 use crate::measure::{Bar, Row, process_time, seconds_since};
 use crate::validator;
 
-/// People who sign commands, one for each client of the larger load.
+/// People who sign commands.
 const PEOPLE: u32 = 256;
-/// Clients, each of which waits for its command's durable entry before it sends the next.
-const CLIENTS: [usize; 2] = [64, 256];
+/// Members, and clients, each of which waits for its command's durable entry before it sends the next.
+/// Where there are more clients than people, several clients share a person's commands.
+const LOADS: [(usize, usize); 4] = [(1, 64), (1, 256), (4, 256), (4, 1024)];
 /// Commands prepared per second of load: more than this machine takes, so that they do not run out.
 const PREPARED_PER_SECOND: u64 = 40_000;
 /// How long first commands may fail until the members have found each other.
@@ -60,6 +61,8 @@ struct Seen {
 #[derive(Default)]
 struct Cell {
     seen: Vec<Seen>,
+    /// The signature check alone, just before.
+    limits: Vec<f64>,
 }
 
 impl Cell {
@@ -78,41 +81,34 @@ pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let (mut one_core, mut all_cores) = (Vec::new(), Vec::new());
     let mut cells: BTreeMap<(usize, usize), Cell> = BTreeMap::new();
-    let mut supplies = Vec::new();
-    for clients in CLIENTS {
-        let staff = people.get(..clients).context("as many people as clients")?;
-        let each = (load.as_secs() + 1) * PREPARED_PER_SECOND / clients as u64;
-        supplies.push((clients, staff, prepare(staff, each)?));
-    }
-    for _ in 0..setting.size(3, 1) {
-        for (clients, staff, commands) in &supplies {
-            for members in [1, 4] {
-                let folder = setting.folder("ledger")?;
-                let consortium = Consortium::found(setting, &folder.join("c"), members, staff)?;
-                // A fresh consortium has seen none of them.
-                let commands = commands.clone();
-                if members == 1 {
-                    one_core.push(signature_limit(staff, &commands, NonZeroUsize::MIN)?);
-                    all_cores.push(signature_limit(staff, &commands, cores)?);
-                }
-                let seen = match members {
-                    1 => one(&consortium, commands, load).await?,
-                    _ => four(&consortium, commands, load).await?,
-                };
-                cells
-                    .entry((members, *clients))
-                    .or_default()
-                    .seen
-                    .push(seen);
-                crate::remove(&folder)?;
-            }
+    let mut supplies: BTreeMap<usize, Vec<Vec<Bytes>>> = BTreeMap::new();
+    for (_, clients) in LOADS {
+        let staff = people.get(..clients.min(people.len())).unwrap_or(&people);
+        let each = (load.as_secs() + 1) * PREPARED_PER_SECOND / staff.len() as u64;
+        if let std::collections::btree_map::Entry::Vacant(supply) = supplies.entry(staff.len()) {
+            supply.insert(prepare(staff, each)?);
         }
     }
-    // Two measurements of the limit a round, one beside each number of clients.
-    let beside = |clients: usize| -> Vec<f64> {
-        let skip = usize::from(clients != CLIENTS[0]);
-        all_cores.iter().skip(skip).step_by(2).copied().collect()
-    };
+    for _ in 0..setting.size(3, 1) {
+        for (members, clients) in LOADS {
+            let staff = people.get(..clients.min(people.len())).unwrap_or(&people);
+            let folder = setting.folder("ledger")?;
+            let consortium = Consortium::found(setting, &folder.join("c"), members, staff)?;
+            // A fresh consortium has seen none of them.
+            let commands = supplies.get(&staff.len()).context("commands")?.clone();
+            one_core.push(signature_limit(staff, &commands, NonZeroUsize::MIN)?);
+            let limit = signature_limit(staff, &commands, cores)?;
+            all_cores.push(limit);
+            let seen = match members {
+                1 => one(&consortium, commands, clients, load).await?,
+                _ => four(&consortium, commands, clients, load).await?,
+            };
+            let cell = cells.entry((members, clients)).or_default();
+            cell.seen.push(seen);
+            cell.limits.push(limit);
+            crate::remove(&folder)?;
+        }
+    }
     let mut rows = vec![
         Row::new(
             "signature check alone, one thread",
@@ -139,7 +135,7 @@ pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
         );
         rows.push(
             Row::new(&what, "commands/s", cell.column(|s| s.per_second))
-                .beside("signature check alone, all cores", beside(*clients))
+                .beside("signature check alone, all cores", cell.limits.clone())
                 .held_to(Bar::AtLeast(must), Some(aim))
                 .noting(note),
         );
@@ -156,6 +152,7 @@ pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
 async fn one(
     consortium: &Consortium,
     commands: Vec<Vec<Bytes>>,
+    clients: usize,
     load: Duration,
 ) -> anyhow::Result<Seen> {
     let running = consortium
@@ -163,7 +160,7 @@ async fn one(
         .first()
         .context("a member")?
         .start_replica()?;
-    let seen = drive(&[Target::Here(running.replica())], commands, load).await;
+    let seen = drive(&[Target::Here(running.replica())], commands, clients, load).await;
     tokio::task::spawn_blocking(|| running.stop()).await??;
     seen
 }
@@ -171,6 +168,7 @@ async fn one(
 async fn four(
     consortium: &Consortium,
     commands: Vec<Vec<Bytes>>,
+    clients: usize,
     load: Duration,
 ) -> anyhow::Result<Seen> {
     let mut processes = Vec::new();
@@ -194,7 +192,7 @@ async fn four(
         let port: u16 = port.trim().parse().context("the validator names no port")?;
         targets.push(Target::There(Connection::open(port).await?));
     }
-    drive(&targets, commands, load).await
+    drive(&targets, commands, clients, load).await
 }
 
 /// Sends every client's commands one after the other for a second of warming up and then for `load`,
@@ -202,9 +200,9 @@ async fn four(
 async fn drive(
     targets: &[Target],
     commands: Vec<Vec<Bytes>>,
+    clients: usize,
     load: Duration,
 ) -> anyhow::Result<Seen> {
-    let clients = commands.len();
     let mut queues: Vec<_> = commands.into_iter().map(Vec::into_iter).collect();
     // The members find each other while these wait.
     for (queue, target) in queues.iter_mut().zip(targets) {
@@ -222,16 +220,23 @@ async fn drive(
     let counting = Arc::new(AtomicBool::new(false));
     let stop = Arc::new(AtomicBool::new(false));
     let exhausted = Arc::new(AtomicUsize::new(0));
-    let tasks: Vec<_> = queues
-        .into_iter()
-        .enumerate()
-        .filter_map(|(at, queue)| Some((queue, targets.get(at % targets.len())?.clone())))
-        .map(|(mut queue, target)| {
+    let queues: Vec<_> = queues.into_iter().map(Mutex::new).map(Arc::new).collect();
+    let tasks: Vec<_> = (0..clients)
+        .filter_map(|client| {
+            // Clients who share a person's commands go to the same member.
+            let at = client % queues.len();
+            Some((
+                queues.get(at)?.clone(),
+                targets.get(at % targets.len())?.clone(),
+            ))
+        })
+        .map(|(queue, target)| {
             let (counting, stop, exhausted) = (counting.clone(), stop.clone(), exhausted.clone());
             tokio::spawn(async move {
                 let mut latencies = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
-                    let Some(command) = queue.next() else {
+                    let next = lock(&queue).next();
+                    let Some(command) = next else {
                         exhausted.fetch_add(1, Ordering::Relaxed);
                         break;
                     };

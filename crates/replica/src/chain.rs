@@ -31,6 +31,8 @@ pub(crate) struct Ordered {
     pub(crate) parent: Digest,
     pub(crate) time_ms: u64,
     pub(crate) commands: Vec<Bytes>,
+    /// The block itself, if it is stored here until the engine has archived it.
+    pub(crate) unarchived: Option<Vec<u8>>,
 }
 
 /// What became of a block.
@@ -81,6 +83,8 @@ pub(crate) struct Chain<M> {
     tree: Arc<Mutex<ProvableTree>>,
     /// The newest epoch and its number.
     epoch: (u64, Epoch),
+    /// Heights of stored blocks that the engine has archived and that the next commit lets go.
+    archived: std::ops::Range<u64>,
 }
 
 impl<M: Machine> Chain<M> {
@@ -104,6 +108,8 @@ impl<M: Machine> Chain<M> {
         let tree = Arc::new(Mutex::new(ProvableTree::new(tree)));
         let epoch = snapshot.epochs()?.pop_last();
         let epoch = epoch.ok_or_else(|| Error::corrupt("the epochs are missing"))?;
+        let kept = snapshot.unarchived()?;
+        let first = kept.first().map_or(tip.height + 1, |(height, _)| *height);
         Ok(Self {
             machine,
             store,
@@ -113,7 +119,19 @@ impl<M: Machine> Chain<M> {
             edge,
             tree,
             epoch,
+            archived: first..first,
         })
+    }
+
+    /// Notes that the engine has archived the blocks up to `height`.
+    pub(crate) fn archived(&mut self, height: u64) {
+        let end = height.min(self.tip.height) + 1;
+        self.archived.end = end.max(self.archived.end);
+    }
+
+    /// Executed blocks that the engine has not archived.
+    pub(crate) fn unarchived(&self) -> u64 {
+        (self.tip.height + 1).saturating_sub(self.archived.end)
     }
 
     pub(crate) fn tip(&self) -> &Tip {
@@ -168,7 +186,7 @@ impl<M: Machine> Chain<M> {
         let mut outcome = Outcome::default();
         let mut tiles = BTreeMap::new();
         let first_entry = self.frontier.size();
-        let mut dirty = false;
+        let (mut dirty, mut unarchived) = (false, BTreeMap::new());
         for block in blocks
             .iter()
             .filter(|block| block.height > self.tip.height)
@@ -221,7 +239,10 @@ impl<M: Machine> Chain<M> {
                     .collect(),
             )?;
             batch.absorb(changes);
-            dirty |= !block.commands.is_empty();
+            if let Some(bytes) = &block.unarchived {
+                unarchived.insert(block.height, bytes.clone());
+            }
+            dirty |= !block.commands.is_empty() || block.unarchived.is_some();
             dirty |= self.advance(block, &batch, &mut outcome)?;
             outcome.blocks.push(executed);
         }
@@ -242,7 +263,10 @@ impl<M: Machine> Chain<M> {
                 entries: entries.cloned().collect(),
                 tiles,
                 epochs: outcome.epochs.clone(),
+                unarchived,
+                archived: self.archived.clone(),
             })?;
+            self.archived.start = self.archived.end;
         }
         outcome.checkpoint = self.checkpoint()?;
         Ok(outcome)
@@ -363,6 +387,8 @@ pub(crate) fn genesis<M: Machine>(machine: &M, origin: &Origin) -> Result<Commit
         entries: Vec::new(),
         tiles: BTreeMap::new(),
         epochs: [(0, epoch)].into(),
+        unarchived: BTreeMap::new(),
+        archived: 0..0,
     })
 }
 

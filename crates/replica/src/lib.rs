@@ -2,11 +2,12 @@
 //! state and log in one durable store, and has every checkpoint signed by a quorum.
 //!
 //! ```text
-//! start(Config, Machine) ─▶ Running ─▶ Replica: submit, read, prove, certified, subscribe, status
+//! start(Config, Contract) ─▶ Running ─▶ Replica: submit, read, prove, certified, subscribe, status
 //! ```
 //!
 //! [`Machine`] is the deterministic part; [`Replica`] is the handle. Which engine orders is known to
-//! one private module only. One member alone runs the same code with a quorum of one.
+//! one private module only. A member alone orders by itself and keeps the same chain, which others
+//! can join.
 
 mod chain;
 mod engine;

@@ -26,7 +26,7 @@ use crate::Error;
 use crate::chain::{Chain, Origin};
 use crate::engine::epochs::{engine_key, engine_secret};
 use crate::engine::{self, Channels, Directory, NoteSigner, Setup, Timing};
-use crate::machine::Machine;
+use crate::machine::{Contract, Machine};
 use crate::replica::{Replica, Shared};
 use crate::store::Store;
 
@@ -117,7 +117,7 @@ impl<M: Machine> Drop for Running<M> {
 ///
 /// # Errors
 /// [`Error`] names what is wrong with the directory, the store or the configuration.
-pub fn start<M: Machine>(config: Config, machine: M) -> Result<Running<M>, Error> {
+pub fn start(config: Config, machine: Contract) -> Result<Running<Contract>, Error> {
     std::fs::create_dir_all(&config.directory)?;
     let origin = origin(&config);
     let store = Store::open(&config.directory.join("ledger.redb"), &config.genesis)?;

@@ -8,6 +8,7 @@
 //! epochs       epoch -> Epoch                    who validated which heights
 //! checkpoints  size -> signed note               certified by a quorum
 //! evidence     digest -> two signed notes        a member that signed two different logs
+//! unarchived   height -> certified block         ordered alone, not in the engine's archive yet
 //! ```
 //!
 //! Knows bytes and atomicity; what they mean is the executor's business.
@@ -36,6 +37,7 @@ const TILES: TableDefinition<'_, (u8, u64), &[u8]> = TableDefinition::new("tiles
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCHS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("epochs");
 const CHECKPOINTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
+const UNARCHIVED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("unarchived");
 const EVIDENCE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("evidence");
 
 /// Levels of the tree between two levels of tiles (C2SP tlog-tiles: height 8).
@@ -122,6 +124,10 @@ pub(crate) struct Commit {
     pub(crate) entries: Vec<bytes::Bytes>,
     pub(crate) tiles: BTreeMap<(u8, u64), Vec<u8>>,
     pub(crate) epochs: BTreeMap<u64, Epoch>,
+    /// Blocks that the engine's archive does not have yet.
+    pub(crate) unarchived: BTreeMap<u64, Vec<u8>>,
+    /// Heights of such blocks that it has by now.
+    pub(crate) archived: std::ops::Range<u64>,
 }
 
 /// The open database. Clones share it.
@@ -179,6 +185,7 @@ impl Store {
             write.open_table(EPOCHS)?;
             write.open_table(CHECKPOINTS)?;
             write.open_table(EVIDENCE)?;
+            write.open_table(UNARCHIVED)?;
             write.open_table(META)?.insert("genesis", &genesis.0[..])?;
         }
         write.commit()?;
@@ -220,6 +227,15 @@ impl Store {
             let mut epochs = write.open_table(EPOCHS)?;
             for (epoch, record) in &commit.epochs {
                 epochs.insert(epoch, encode::to_bytes(record).as_slice())?;
+            }
+            if !commit.unarchived.is_empty() || !commit.archived.is_empty() {
+                let mut unarchived = write.open_table(UNARCHIVED)?;
+                for height in commit.archived.clone() {
+                    unarchived.remove(height)?;
+                }
+                for (height, block) in &commit.unarchived {
+                    unarchived.insert(height, block.as_slice())?;
+                }
             }
             write
                 .open_table(META)?
@@ -459,6 +475,19 @@ impl Snapshot {
         for item in table.iter()? {
             let (size, note) = item?;
             found.push((size.value(), note.value().to_vec()));
+        }
+        Ok(found)
+    }
+
+    /// Blocks that were ordered alone and may not be in the engine's archive, ascending by height.
+    pub(crate) fn unarchived(&self) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let Some(table) = self.table(UNARCHIVED)? else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for item in table.iter()? {
+            let (height, block) = item?;
+            found.push((height.value(), block.value().to_vec()));
         }
         Ok(found)
     }

@@ -175,14 +175,14 @@ async fn a_member_joins_votes_and_another_leaves_while_the_consortium_runs() {
         salus_replica::Contract::new(consortium.genesis.clone()),
     )
     .unwrap();
-    third.replica().executed(2).await.unwrap();
+    third.replica().turned(1).await.unwrap();
     let committed = third
         .replica()
         .submit(consortium.signed(&newcomer, 1, report()))
         .await
         .unwrap();
     let certified = replica.certified_at(committed.index + 1).await.unwrap();
-    assert_eq!(replica.status().epoch, 1);
+    replica.turned(1).await.unwrap();
     assert!(
         certified
             .note
@@ -230,7 +230,72 @@ async fn a_member_joins_votes_and_another_leaves_while_the_consortium_runs() {
             .note
             .contains(&consortium.keys[1].member.organisation.to_string())
     );
-    assert_eq!(replica.status().epoch, 2);
+    replica.turned(2).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
+    use salus_proto::command::Action;
+    use salus_proto::ids::ProposalId;
+    use salus_proto::member::MembershipChange;
+
+    let consortium = Consortium::of(1);
+    let founder = &consortium.keys[0];
+    let node = consortium.start(0);
+    for sequence in 1..=5 {
+        let command = consortium.command(0, sequence);
+        node.replica().submit(command).await.unwrap();
+    }
+    node.stop().unwrap();
+    let node = consortium.start(0);
+    let replica = node.replica();
+    let newcomer = std::sync::Arc::new(support::keys(2, &support::free_address().to_string()));
+    let join = Action::ProposeMembership {
+        proposal: ProposalId([1; 16]),
+        change: MembershipChange::Join(newcomer.member.clone()),
+    };
+    let joined = replica.submit(consortium.signed(founder, 6, join)).await;
+    assert_eq!(joined.unwrap().index, 5);
+
+    // The second one fetches and checks what was ordered without votes, and then votes.
+    let mut config = consortium.config_of(&newcomer, &consortium.path(1));
+    config.introductions = consortium.genesis.members.clone();
+    let machine = salus_replica::Contract::new(consortium.genesis.clone());
+    let second = salus_replica::start(config, machine).unwrap();
+    second.replica().turned(1).await.unwrap();
+    let command = consortium.signed(&newcomer, 1, report());
+    let committed = second.replica().submit(command).await.unwrap();
+    let certified = replica.certified_at(committed.index + 1).await.unwrap();
+    let there = second.replica().certified_at(committed.index + 1).await;
+    assert_eq!(there.unwrap().checkpoint.root, certified.checkpoint.root);
+    replica.turned(1).await.unwrap();
+
+    let leave = |proposal| Action::ProposeMembership {
+        proposal,
+        change: MembershipChange::Leave(newcomer.member.organisation),
+    };
+    let proposal = ProposalId([2; 16]);
+    let command = consortium.signed(founder, 7, leave(proposal));
+    replica.submit(command).await.unwrap();
+    let approve = Action::ApproveMembership { proposal };
+    let command = consortium.signed(&newcomer, 2, approve);
+    second.replica().submit(command).await.unwrap();
+    second.replica().turned(2).await.unwrap();
+    second.stop().unwrap();
+    let last = replica.submit(consortium.command(0, 8)).await.unwrap();
+    let certified = replica.certified_at(last.index + 1).await.unwrap();
+    let gone = newcomer.member.organisation.to_string();
+    assert!(!certified.note.contains(&gone));
+    replica.turned(2).await.unwrap();
+    drop(replica);
+    node.stop().unwrap();
+
+    // The whole chain, of both kinds, is still there and whole.
+    let node = consortium.start(0);
+    node.replica()
+        .submit(consortium.command(0, 9))
+        .await
+        .unwrap();
 }
 
 fn report() -> salus_proto::command::Action {

@@ -94,9 +94,8 @@ impl<E: Clock, M: Machine> Application<E> for App<M> {
             };
         }
         let commands = self.commands(&clock, &taken).await;
-        let time_ms = (now_ms(&clock) + self.ahead_ms).max(parent.inner().time_ms + 1);
-        let block = Block::new(parent.digest(), height, time_ms, commands);
-        Some(Digested::compute(block, &Sequential).await)
+        let parent = (parent.digest(), parent.height(), parent.inner().time_ms);
+        Some(self.block(&clock, parent, commands).await)
     }
 
     async fn verify(
@@ -128,8 +127,20 @@ impl<E: Clock, M: Machine> Application<E> for App<M> {
 }
 
 impl<M: Machine> App<M> {
+    /// The block after the one with this digest, height and time.
+    pub(crate) async fn block(
+        &self,
+        clock: &impl Clock,
+        (parent, height, time_ms): (Digest, Height, u64),
+        commands: Vec<bytes::Bytes>,
+    ) -> Digested<Block> {
+        let time_ms = (now_ms(clock) + self.ahead_ms).max(time_ms + 1);
+        let block = Block::new(parent, height.next(), time_ms, commands);
+        Digested::compute(block, &Sequential).await
+    }
+
     /// The commands to propose: those that wait, or the first that come, or none after a while.
-    async fn commands(
+    pub(crate) async fn commands(
         &self,
         clock: &impl Clock,
         taken: &BTreeSet<salus_proto::Digest>,

@@ -102,6 +102,12 @@ impl Epochs {
         self.known(number, |known| (*known.scheme).clone())
     }
 
+    /// Whether this member is the only one of an epoch.
+    pub(crate) fn alone(&self, number: u64) -> bool {
+        let alone = |known: &Known| known.signs && known.members.members().len() == 1;
+        self.known(number, alone).unwrap_or(false)
+    }
+
     /// Number of the epoch that holds `height`, as far as is known.
     pub(crate) fn number_at(&self, height: u64) -> Option<u64> {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);

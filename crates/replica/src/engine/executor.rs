@@ -1,5 +1,7 @@
-//! Takes finalised blocks from the engine in order, executes them and tells everybody.
+//! Takes finalised blocks from the engine in order, executes them and tells everybody. A member alone
+//! orders here, without the engine's votes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -10,7 +12,9 @@ use commonware_consensus::marshal::{Identifier, Update};
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::types::Height;
 use commonware_consensus::{Heightable as _, Reporter};
+use commonware_cryptography::sha256::Digest as BlockDigest;
 use commonware_cryptography::{Digested, Digestible as _};
+use commonware_runtime::Clock;
 use commonware_utils::Acknowledgement as _;
 use commonware_utils::acknowledgement::Exact;
 use salus_ledger::MemberList;
@@ -19,9 +23,11 @@ use salus_proto::checkpoint::MEMBERS_STATE_KEY;
 use salus_proto::member::Member;
 use tokio::sync::mpsc;
 
+use super::app::App;
 use super::block::Block;
 use super::epochs::Epochs;
 use super::notes::Due;
+use super::solo::{Certified, UNARCHIVED_LIMIT};
 use crate::Error;
 use crate::chain::{Chain, Ordered};
 use crate::machine::Machine;
@@ -33,6 +39,11 @@ const BATCH_LIMIT: usize = 16;
 /// With so many blocks waiting they are stored together; fewer are stored one by one, so that every
 /// checkpoint can be signed.
 const BACKLOG: usize = 4;
+
+/// Blocks ordered alone that are handed to the engine's archive together.
+const ARCHIVED_AT_ONCE: usize = 64;
+/// After so many milliseconds of block time they are handed over even if they are fewer.
+const ARCHIVED_AFTER_MS: u64 = 1000;
 
 /// The engine's way to hand over a block.
 #[derive(Clone)]
@@ -59,6 +70,7 @@ pub(crate) struct Turn {
 }
 
 pub(crate) struct Executor<M: Machine> {
+    pub(crate) app: App<M>,
     pub(crate) chain: Chain<M>,
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) epochs: Epochs,
@@ -71,9 +83,10 @@ impl<M: Machine> Executor<M> {
     /// Runs until the engine goes away or the store fails.
     pub(crate) async fn run(
         mut self,
+        clock: impl Clock,
         mut delivered: mpsc::UnboundedReceiver<Update<Block>>,
     ) -> Result<(), Error> {
-        let result = self.serve(&mut delivered).await;
+        let result = self.serve(&clock, &mut delivered).await;
         if let Err(error) = &result {
             tracing::error!(%error, "the replica stops");
             self.shared.fail(error.clone());
@@ -83,38 +96,121 @@ impl<M: Machine> Executor<M> {
 
     async fn serve(
         &mut self,
+        clock: &impl Clock,
         delivered: &mut mpsc::UnboundedReceiver<Update<Block>>,
     ) -> Result<(), Error> {
         // Blocks without commands are not stored here; the engine's archive still has them.
         if let Some(processed) = self.marshal.get_processed().await {
             self.catch_up(processed.height().get()).await?;
         }
+        for (_, block) in self.shared.store.read()?.unarchived()? {
+            Certified::from_bytes(block)
+                .await?
+                .archive(&mut self.marshal);
+        }
         self.announce()?;
+        let (app, none_taken) = (self.app.clone(), BTreeSet::new());
         let mut updates = Vec::new();
-        while delivered.recv_many(&mut updates, BATCH_LIMIT).await > 0 {
-            let mut waiting: Vec<(Digested<Block>, Exact)> = Vec::new();
-            for update in updates.drain(..) {
-                if let Update::Block(block, acknowledgement) = update {
-                    waiting.push((block, acknowledgement));
+        let mut unsent = Vec::new();
+        loop {
+            let alone = self.alone();
+            if alone.is_none() {
+                self.archive(&mut unsent);
+            }
+            let may_order = alone.is_some() && self.chain.unarchived() < UNARCHIVED_LIMIT;
+            tokio::select! {
+                biased;
+                received = delivered.recv_many(&mut updates, BATCH_LIMIT) => {
+                    if received == 0 {
+                        return Ok(());
+                    }
+                    self.deliver(&mut updates).await?;
+                }
+                commands = app.commands(clock, &none_taken), if may_order => {
+                    let idle = commands.is_empty();
+                    if let Some(epoch) = alone {
+                        unsent.extend(self.order(clock, epoch, commands).await?);
+                    }
+                    // Many at once share the archive's flushes.
+                    if idle || unsent.len() >= ARCHIVED_AT_ONCE || self.is_old(&unsent) {
+                        self.archive(&mut unsent);
+                    }
                 }
             }
-            let step = if waiting.len() > BACKLOG {
-                BATCH_LIMIT
-            } else {
-                1
-            };
-            while !waiting.is_empty() {
-                let rest = waiting.split_off(step.min(waiting.len()));
-                let (blocks, done): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
-                if let Some(first) = blocks.first() {
-                    // The engine delivers block 0 too, which was never executed.
-                    self.catch_up(first.height().get().saturating_sub(1))
-                        .await?;
-                }
-                self.execute(&blocks)?;
-                done.into_iter().for_each(Exact::acknowledge);
-                waiting = rest;
+        }
+    }
+
+    /// Number and first height of the epoch of the next block, if this member is its only one.
+    fn alone(&self) -> Option<(u64, u64)> {
+        let number = self.epochs.number_at(self.chain.tip().height + 1)?;
+        let first = self.epochs.get(number)?.first;
+        self.epochs.alone(number).then_some((number, first))
+    }
+
+    /// Orders commands as the only member and executes them. Returns the block, if there was need for
+    /// one, which the engine is to archive.
+    async fn order(
+        &mut self,
+        clock: &impl Clock,
+        epoch: (u64, u64),
+        commands: Vec<bytes::Bytes>,
+    ) -> Result<Option<Certified>, Error> {
+        if commands.is_empty() && !self.chain.block_wanted() {
+            return Ok(None);
+        }
+        let tip = self.chain.tip();
+        let parent = (
+            BlockDigest(tip.block.0),
+            Height::new(tip.height),
+            tip.time_ms,
+        );
+        let block = self.app.block(clock, parent, commands).await;
+        let scheme = self.epochs.scheme(epoch.0);
+        let scheme = scheme.ok_or_else(|| Error::corrupt("an epoch is missing"))?;
+        let certified = Certified::sign(&scheme, epoch, block)?;
+        let mut next = ordered(certified.block());
+        next.unarchived = Some(certified.to_bytes());
+        self.execute(&[next])?;
+        Ok(Some(certified))
+    }
+
+    /// Whether the first of these blocks has waited for the archive long enough.
+    fn is_old(&self, unsent: &[Certified]) -> bool {
+        let first = unsent.first().map(|first| first.block().inner().time_ms);
+        first.is_some_and(|ms| self.chain.tip().time_ms >= ms + ARCHIVED_AFTER_MS)
+    }
+
+    fn archive(&mut self, unsent: &mut Vec<Certified>) {
+        for certified in unsent.drain(..) {
+            certified.archive(&mut self.marshal);
+        }
+    }
+
+    async fn deliver(&mut self, updates: &mut Vec<Update<Block>>) -> Result<(), Error> {
+        let mut waiting: Vec<(Digested<Block>, Exact)> = Vec::new();
+        for update in updates.drain(..) {
+            if let Update::Block(block, acknowledgement) = update {
+                self.chain.archived(block.height().get());
+                waiting.push((block, acknowledgement));
             }
+        }
+        let step = if waiting.len() > BACKLOG {
+            BATCH_LIMIT
+        } else {
+            1
+        };
+        while !waiting.is_empty() {
+            let rest = waiting.split_off(step.min(waiting.len()));
+            let (blocks, done): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+            let new = |block: &&Digested<Block>| block.height().get() > self.chain.tip().height;
+            let new: Vec<Ordered> = blocks.iter().filter(new).map(ordered).collect();
+            if let Some(first) = new.first() {
+                // The engine delivers block 0 too, which was never executed.
+                self.catch_up(first.height.saturating_sub(1)).await?;
+                self.execute(&new)?;
+            }
+            done.into_iter().for_each(Exact::acknowledge);
+            waiting = rest;
         }
         Ok(())
     }
@@ -127,17 +223,16 @@ impl<M: Machine> Executor<M> {
             let block = block.ok_or_else(|| {
                 Error::corrupt(format!("block {next} is missing from the engine's archive"))
             })?;
-            self.execute(&[block])?;
+            self.execute(&[ordered(&block)])?;
         }
         Ok(())
     }
 
-    fn execute(&mut self, blocks: &[Digested<Block>]) -> Result<(), Error> {
-        let ordered: Vec<Ordered> = blocks.iter().map(ordered).collect();
+    fn execute(&mut self, ordered: &[Ordered]) -> Result<(), Error> {
         let shared = self.shared.clone();
         let outcome = self
             .chain
-            .execute(&ordered, |id| lock(&shared.pool).prepared(id))?;
+            .execute(ordered, |id| lock(&shared.pool).prepared(id))?;
         for (number, epoch) in &outcome.epochs {
             self.epochs.put(*number, epoch.clone())?;
         }
@@ -195,6 +290,7 @@ fn ordered(block: &Digested<Block>) -> Ordered {
         parent: Digest(inner.parent.0),
         time_ms: inner.time_ms,
         commands: inner.commands().collect(),
+        unarchived: None,
     }
 }
 

@@ -1,10 +1,10 @@
 //! The one module that knows the consensus engine: commonware's simplex, marshal and p2p.
 //!
 //! ```text
-//!  pool ─▶ App.propose ─▶ simplex ─▶ marshal ─▶ Delivery ─▶ executor ─▶ Chain (store, fsync)
-//!   ▲                      one per epoch          in order      │
-//!   └── commands channel                                        ├─▶ answers, feed
-//!                                                               └─▶ Notes: sign, collect, certify
+//!  pool ─▶ App ─▶ simplex ─▶ marshal ─▶ Delivery ─▶ executor ─▶ Chain (store, fsync)
+//!   ▲             one per epoch          in order      │
+//!   │             (a member alone: none)               ├─▶ answers, feed
+//!   └── commands channel                               └─▶ Notes: sign, collect, certify
 //! ```
 //!
 //! Generic over commonware's runtime traits: the same code runs on tokio with sockets and under the
@@ -15,6 +15,7 @@ mod block;
 pub(crate) mod epochs;
 mod executor;
 pub(crate) mod notes;
+mod solo;
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
@@ -64,6 +65,9 @@ use crate::store::Mark;
 
 /// Messages a second that one member may send another on one channel.
 const MESSAGES_PER_SECOND: NonZeroU32 = NZU32!(2048);
+/// Messages of those that may come at once. The network sets aside room for one such burst of every
+/// member on every channel when it starts, about 200 bytes a message.
+const MESSAGES_AT_ONCE: NonZeroU32 = NZU32!(64);
 /// Depth of the engine's mailboxes.
 const MAILBOX: NonZeroUsize = NZUsize!(1024);
 /// Journal buffers, in bytes.
@@ -149,7 +153,7 @@ pub(crate) trait Directory: Send + 'static {
 
 /// The rate at which one member may send another messages.
 pub(crate) fn quota() -> Quota {
-    Quota::per_second(MESSAGES_PER_SECOND)
+    Quota::per_second(MESSAGES_PER_SECOND).allow_burst(MESSAGES_AT_ONCE)
 }
 
 /// The longest message that the engine sends, in bytes.
@@ -297,7 +301,14 @@ where
         size: chain.size(),
     };
     shared.tell_height(tip.height);
+    let app = App {
+        shared: shared.clone(),
+        epochs: epochs.clone(),
+        timing: timing.clone(),
+        ahead_ms,
+    };
     let executor = Executor {
+        app: app.clone(),
         chain,
         shared: shared.clone(),
         epochs: epochs.clone(),
@@ -308,7 +319,7 @@ where
     let mut executor = context
         .child("executor")
         .dedicated()
-        .spawn(move |_| executor.run(delivered));
+        .spawn(move |context| executor.run(context, delivered));
     let notes = Notes::new(
         shared.clone(),
         epochs.clone(),
@@ -356,12 +367,7 @@ where
     let mut voting = Voting {
         application: Inline::new(
             context.child("application"),
-            App {
-                shared: shared.clone(),
-                epochs: epochs.clone(),
-                timing: timing.clone(),
-                ahead_ms,
-            },
+            app,
             mailbox.clone(),
             epochs.clone(),
         ),
@@ -454,6 +460,12 @@ where
             // Its journal says nothing about later epochs; what cannot be removed does no harm.
             drop(context.remove(&self.partition(before), None).await);
         }
+        tracing::info!(epoch = number, "validating");
+        self.shared.tell_epoch(number);
+        if self.epochs.alone(number) {
+            // The executor orders by itself.
+            return Ok(());
+        }
         let Timing {
             leader,
             certification,
@@ -496,8 +508,6 @@ where
         let votes = self.votes.register(number).await.map_err(closed)?;
         let certificates = self.certificates.register(number).await.map_err(closed)?;
         let requests = self.requests.register(number).await.map_err(closed)?;
-        tracing::info!(epoch = number, "validating");
-        self.shared.tell_epoch(number);
         self.running = Some((number, engine.start(votes, certificates, requests)));
         Ok(())
     }
