@@ -1,7 +1,12 @@
 #!/bin/sh
-# Builds Salus and runs the demonstration, on the team's sample data where there is any.
+# Builds the portals and Salus and runs the demonstration, on the team's sample data where there is any.
 set -eu
 cd "$(dirname "$0")/.."
+if command -v npm >/dev/null; then
+    sh scripts/web.sh
+else
+    echo "Without Node.js the nodes serve their API and no pages." >&2
+fi
 cargo build --release --package salus
 target="${CARGO_TARGET_DIR:-target}"
 dir="${SALUS_DEMO_DIR:-demo-data}"

@@ -1,20 +1,30 @@
 #!/bin/sh
-# Installs what the tests need and runs them all: house rules, Rust, the second verifier in Python.
+# Installs what the tests need and runs them all: house rules, Rust, the portals in a browser, the second
+# verifier in Python.
 set -eu
 cd "$(dirname "$0")/.."
 
-if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+# Installs Debian packages ($2...) for what $1 says, or tells that they are missing.
+install() {
+    what=$1
+    shift
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq
-        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
     else
-        echo "The tests need PostgreSQL: install your distribution's package postgresql." >&2
+        echo "The tests need $what: install your distribution's package $1." >&2
         exit 1
     fi
-fi
+}
+
+ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || install PostgreSQL postgresql
+command -v npm >/dev/null || install Node.js nodejs npm
+[ -x "${CHROMIUM:-/usr/bin/chromium}" ] || install Chromium chromium fonts-liberation
 
 cargo fmt --all --check
 cargo xtask check
+sh scripts/web.sh
+(cd web && npm run --silent check && npm run --silent test)
 cargo test --workspace --exclude salus-replica --exclude salus-sim
 # Each of these runs whole consortiums, which would time each other out.
 cargo test --package salus-replica --package salus-sim -- --test-threads=1

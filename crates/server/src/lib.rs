@@ -6,6 +6,7 @@
 //!  node          the ledger underneath           watch     refused attempts
 //!  projection    log -> SQL listings -> events   openapi   the API's description
 //!  custodian     what follows from entries       report    incidents, to the ledger
+//!  web           the portals, embedded             cors      pages of other members
 //! ```
 //!
 //! **Invariants:** the server holds no key that opens a record for anybody but its own organisation;
@@ -13,6 +14,7 @@
 //! data stands in a log line, an error, a URL or `Debug`.
 
 mod app;
+mod cors;
 mod custodian;
 mod error;
 mod events;
@@ -29,6 +31,7 @@ mod session;
 mod throttle;
 mod tls;
 mod watch;
+mod web;
 
 pub use app::{Limits, Policy};
 pub use error::Error;

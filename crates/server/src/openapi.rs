@@ -2,6 +2,9 @@
 
 use std::sync::OnceLock;
 
+use salus_proto::api::access::{AccessSide, AccessState};
+use salus_proto::api::consultation::ConsultationSide;
+use salus_proto::api::principal::StandingStatus;
 use utoipa::Modify as _;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -27,6 +30,11 @@ pub(crate) fn head() -> OpenApi {
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let cookie = ApiKeyValue::new("__Host-salus");
     let components = ComponentsBuilder::new()
+        // Used by query parameters alone, where the routes do not collect them.
+        .schema_from::<AccessSide>()
+        .schema_from::<AccessState>()
+        .schema_from::<ConsultationSide>()
+        .schema_from::<StandingStatus>()
         .security_scheme("bearer", SecurityScheme::Http(bearer))
         .security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)))
         .build();

@@ -352,6 +352,7 @@ async fn a_doctor_reads_what_was_sent_answers_and_prescribes() {
         .await
         .unwrap();
     assert_eq!(opened.question_records, [question.record]);
+    assert_eq!(opened.custodian, ORGANISATION);
 
     let mut seen = String::new();
     while !seen.contains("\"consultation\"") {

@@ -36,3 +36,26 @@ fn every_operation_says_what_it_is_for_and_how_it_fails() {
         }
     }
 }
+
+#[test]
+fn every_reference_names_a_schema_that_is_there() {
+    let document: serde_json::Value =
+        serde_json::from_str(salus_server::openapi_document()).unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mut open = vec![&document];
+    while let Some(value) = open.pop() {
+        match value {
+            serde_json::Value::Object(fields) => {
+                if let Some(reference) = fields.get("$ref").and_then(|r| r.as_str()) {
+                    let name = reference
+                        .strip_prefix("#/components/schemas/")
+                        .unwrap_or_default();
+                    assert!(schemas.contains_key(name), "{reference}");
+                }
+                open.extend(fields.values());
+            }
+            serde_json::Value::Array(items) => open.extend(items),
+            _ => {}
+        }
+    }
+}

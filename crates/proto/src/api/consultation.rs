@@ -5,7 +5,9 @@ use utoipa::ToSchema;
 
 use crate::TimestampMs;
 use crate::api::Binary;
-use crate::ids::{AccessId, BatchId, ConsultationId, PatientAlias, PrincipalId, RecordId};
+use crate::ids::{
+    AccessId, BatchId, ConsultationId, OrganisationId, PatientAlias, PrincipalId, RecordId,
+};
 
 /// Opens a consultation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -41,6 +43,8 @@ pub struct ConsultationView {
     pub consultation: ConsultationId,
     /// Whose records.
     pub alias: PatientAlias,
+    /// The hospital that keeps them: at its node the parties read and answer.
+    pub custodian: OrganisationId,
     /// Who asks.
     pub patient: PrincipalId,
     /// Who is asked.

@@ -132,11 +132,12 @@ impl App {
         actor: &Actor,
         id: ConsultationId,
     ) -> Result<ConsultationView> {
-        let (row, access) = {
+        let (row, access, patient) = {
             let view = self.view()?;
             let row = get::<Consultations>(&*view, &id).ok_or_else(Problem::not_found)?;
             let access = get::<Accesses>(&*view, &row.access).ok_or_else(Problem::not_found)?;
-            (row, access)
+            let patient = get::<Patients>(&*view, &row.alias).ok_or_else(Problem::not_found)?;
+            (row, access, patient)
         };
         concerns(actor, &row)?;
         let question = self.batch_records(row.alias, row.question).await?;
@@ -155,6 +156,7 @@ impl App {
         Ok(ConsultationView {
             consultation: id,
             alias: row.alias,
+            custodian: patient.custodian,
             patient: row.patient,
             doctor: row.doctor,
             access: row.access,

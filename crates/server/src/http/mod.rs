@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::problem::{Problem, render};
 use crate::session::RequestNote;
 use crate::watch::Note;
-use crate::{idempotency, openapi};
+use crate::{cors, idempotency, openapi, web};
 
 mod access;
 mod account;
@@ -84,8 +84,9 @@ pub(crate) fn service(app: &Arc<App>) -> Router {
             }),
         )
         .method_not_allowed_fallback(async || http::StatusCode::METHOD_NOT_ALLOWED)
-        .fallback(async || Problem::not_found())
+        .fallback(web::serve)
         .layer(from_fn_with_state(app.clone(), idempotency::layer))
+        .layer(from_fn_with_state(app.clone(), cors::layer))
         .layer(from_fn_with_state(app.clone(), envelope))
         .with_state(app.clone())
 }

@@ -1,0 +1,152 @@
+// A picture with window and level, zoom and turning over; drag on the picture changes the window.
+import { Button, Group, Slider, Stack, Switch, Text } from '@mantine/core';
+import { IconZoomIn, IconZoomOut } from '@tabler/icons-react';
+import { useQuery } from '@tanstack/react-query';
+import { useEffect, useRef, useState } from 'react';
+import { useTranslation } from 'react-i18next';
+import { saveFile } from '../../lib/save';
+import type { Opened } from '../../records/open';
+import { Empty, Waiting } from '../../ui/page';
+import { applyWindow, type Picture, readPicture } from './picture';
+
+export function ImageView({ opened, title }: { opened: Opened; title: string }) {
+  const { t } = useTranslation();
+  const { mediaType, body } = opened.content;
+  const picture = useQuery({
+    queryKey: ['picture', opened.anchor.record],
+    queryFn: () => readPicture(mediaType, body),
+    retry: false,
+    gcTime: 0,
+  });
+  if (picture.isPending) return <Waiting text={t('image.reading')} />;
+  if (picture.error)
+    return (
+      <Empty>
+        <Text>{t('image.notShown')}</Text>
+        <Button variant="default" mt="sm" onClick={() => saveFile(title, mediaType, body)}>
+          {t('save')}
+        </Button>
+      </Empty>
+    );
+  return <Viewer picture={picture.data} title={title} />;
+}
+
+function Viewer({ picture, title }: { picture: Picture; title: string }) {
+  const { t } = useTranslation();
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const whole = {
+    width: Math.max(1, picture.greatest - picture.least),
+    level: (picture.greatest + picture.least) / 2,
+  };
+  const [shown, setShown] = useState(picture.window ?? whole);
+  const [inverted, setInverted] = useState(false);
+  const [zoom, setZoom] = useState(1);
+  const drawn = useRef<{ image: ImageData; pixels: Uint32Array }>(undefined);
+
+  useEffect(() => {
+    const context = canvas.current!.getContext('2d')!;
+    if (picture.colour) {
+      context.drawImage(picture.colour, 0, 0);
+      return;
+    }
+    drawn.current ??= (() => {
+      const image = context.createImageData(picture.width, picture.height);
+      return { image, pixels: new Uint32Array(image.data.buffer) };
+    })();
+    const { image, pixels } = drawn.current;
+    applyWindow(picture, shown.width, shown.level, inverted !== picture.inverted, pixels);
+    context.putImageData(image, 0, 0);
+  }, [picture, shown, inverted]);
+
+  const drag = (event: React.PointerEvent): void => {
+    if (event.buttons === 0 || picture.colour) return;
+    const step = whole.width / 400;
+    setShown(({ width, level }) => ({
+      width: Math.max(1, Math.round(width + event.movementX * step)),
+      level: Math.round(level + event.movementY * step),
+    }));
+  };
+  return (
+    <Stack gap="sm">
+      <Group gap="xs">
+        <Button
+          variant="default"
+          leftSection={<IconZoomIn size={18} aria-hidden />}
+          onClick={() => setZoom((z) => Math.min(8, z * 1.5))}
+        >
+          {t('zoom.in')}
+        </Button>
+        <Button
+          variant="default"
+          leftSection={<IconZoomOut size={18} aria-hidden />}
+          onClick={() => setZoom((z) => Math.max(1, z / 1.5))}
+        >
+          {t('zoom.out')}
+        </Button>
+        <Button
+          variant="default"
+          onClick={() => {
+            setShown(picture.window ?? whole);
+            setZoom(1);
+            setInverted(false);
+          }}
+        >
+          {t('image.reset')}
+        </Button>
+      </Group>
+      <section
+        className="viewer"
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: a zoomed picture is scrolled by keys
+        tabIndex={0}
+        aria-label={t('image.picture', { title })}
+      >
+        <canvas
+          ref={canvas}
+          className="image"
+          role="img"
+          aria-label={title}
+          width={picture.width}
+          height={picture.height}
+          style={{ width: `${zoom * 100}%`, maxWidth: zoom === 1 ? 720 : 'none', margin: '0 auto' }}
+          onPointerMove={drag}
+        />
+      </section>
+      {!picture.colour && (
+        <Group grow align="flex-start" preventGrowOverflow={false} gap="lg">
+          <div>
+            <Text size="sm">
+              {t('image.window')}: {Math.round(shown.width)}
+            </Text>
+            <Slider
+              thumbLabel={t('image.window')}
+              label={null}
+              min={1}
+              max={Math.round(whole.width * 1.5)}
+              value={Math.round(shown.width)}
+              onChange={(width) => setShown((old) => ({ ...old, width }))}
+            />
+          </div>
+          <div>
+            <Text size="sm">
+              {t('image.level')}: {Math.round(shown.level)}
+            </Text>
+            <Slider
+              thumbLabel={t('image.level')}
+              label={null}
+              min={picture.least}
+              max={Math.max(picture.least + 1, picture.greatest)}
+              value={Math.round(shown.level)}
+              onChange={(level) => setShown((old) => ({ ...old, level }))}
+            />
+          </div>
+          <Switch
+            mt="md"
+            label={t('image.invert')}
+            checked={inverted}
+            onChange={(event) => setInverted(event.currentTarget.checked)}
+          />
+        </Group>
+      )}
+    </Stack>
+  );
+}

@@ -1,0 +1,5 @@
+// Pages before and around the portals.
+export { Account } from './Account';
+export { LogIn } from './LogIn';
+export { Register } from './Register';
+export { Elsewhere, Lost, Start } from './Start';

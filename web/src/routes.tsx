@@ -1,0 +1,98 @@
+// Every address of the app. Portals are loaded when somebody goes there.
+import {
+  createRootRoute,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  type RouteComponent,
+} from '@tanstack/react-router';
+import { Gate, Shell } from './shell';
+
+const root = createRootRoute({ component: Shell, notFoundComponent: lazy('entry', 'Lost') });
+
+function lazy(portal: 'entry' | 'patient' | 'doctor', page: string): RouteComponent {
+  const load = {
+    entry: () => import('./portals/entry'),
+    patient: () => import('./portals/patient'),
+    doctor: () => import('./portals/doctor'),
+  }[portal];
+  return lazyRouteComponent(load as () => Promise<Record<string, RouteComponent>>, page);
+}
+
+const entry = (path: string, page: string) =>
+  createRoute({ getParentRoute: () => root, path, component: lazy('entry', page) });
+
+const patient = createRoute({
+  getParentRoute: () => root,
+  path: '/patient',
+  component: () => <Gate roles={['patient']} />,
+});
+const doctor = createRoute({
+  getParentRoute: () => root,
+  path: '/doctor',
+  component: () => <Gate roles={['doctor']} />,
+});
+const account = createRoute({
+  getParentRoute: () => root,
+  path: '/account',
+  component: () => <Gate />,
+});
+
+const inPatient = (path: string, page: string) =>
+  createRoute({
+    getParentRoute: () => patient,
+    path,
+    component: lazy('patient', page),
+    validateSearch: (search: Record<string, unknown>): { section?: string; kind?: string } => ({
+      section: typeof search.section === 'string' ? search.section : undefined,
+    }),
+  });
+const inDoctor = (path: string, page: string) =>
+  createRoute({
+    getParentRoute: () => doctor,
+    path,
+    component: lazy('doctor', page),
+    validateSearch: (search: Record<string, unknown>): { section?: string; query?: string } => ({
+      section: typeof search.section === 'string' ? search.section : undefined,
+      query: typeof search.query === 'string' ? search.query : undefined,
+    }),
+  });
+
+const tree = root.addChildren([
+  entry('/', 'Start'),
+  entry('/login', 'LogIn'),
+  entry('/register', 'Register'),
+  account.addChildren([
+    createRoute({ getParentRoute: () => account, path: '/', component: lazy('entry', 'Account') }),
+    createRoute({
+      getParentRoute: () => account,
+      path: '/elsewhere',
+      component: lazy('entry', 'Elsewhere'),
+    }),
+  ]),
+  patient.addChildren([
+    inPatient('/', 'Home'),
+    inPatient('/access', 'AccessPage'),
+    inPatient('/record', 'RecordPage'),
+    inPatient('/ask', 'Ask'),
+    inPatient('/consultations', 'Consultations'),
+    inPatient('/consultations/$id', 'ConsultationPage'),
+    inPatient('/readers', 'Readers'),
+    inPatient('/verify', 'Verify'),
+    inPatient('/export', 'Export'),
+  ]),
+  doctor.addChildren([
+    inDoctor('/', 'Home'),
+    inDoctor('/consultations/$id', 'ConsultationPage'),
+    inDoctor('/prescriptions', 'Prescriptions'),
+    inDoctor('/prescriptions/$record', 'PrescriptionPage'),
+  ]),
+]);
+
+export const router = createRouter({ routeTree: tree, defaultPreload: false });
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: typeof router;
+  }
+}

@@ -1,0 +1,290 @@
+// Somebody with keys and a session: signs, opens sessions at other members' nodes, reads records.
+import { all, type Node, node, ok, Problem, type Schema } from '../api/client';
+import { saltedCommitment } from '../crypto/digest';
+import { codeText, createVault, freshCode, openVault, parseCode, setDoor } from '../crypto/keyring';
+import type { SecretKeys } from '../crypto/keys';
+import { checkPublicKeys, freshSeeds, type PublicKeys, secretKeys } from '../crypto/keys';
+import { LABEL } from '../crypto/label';
+import { startLogin, startRegistration } from '../crypto/opaque';
+import { type Bytes, base64url, concat, fromBase64url, hex, random, unhex } from '../lib/bytes';
+import { encode, fields } from '../lib/cbor';
+import type { Purpose, Role } from '../records/codes';
+import { type Action, type Author, action, signCommand } from '../records/command';
+import { classKeys, type Opened, openRecord, type Verified } from '../records/open';
+
+export type Profile = Schema['Profile'];
+
+/** How long a command stays valid after it was signed, in ms. */
+const COMMAND_VALIDITY_MS = 10 * 60_000;
+/** Most records that one command may name. */
+const NAMED_LIMIT = 1024;
+/** Sealed bytes fetched at the same time. */
+const FETCHES = 6;
+
+const home = (): Node => node(location.origin);
+
+/** What the ledger knows of a profile: nothing, without the salt. */
+export function profileBytes(profile: Profile): Bytes {
+  const { name, specialty, hospital, licence, phone, email, address } = profile;
+  const list = [name, specialty, hospital, licence, phone, email, address];
+  return encode(fields(Object.fromEntries(list.map((text, i) => [i, text ?? undefined]))));
+}
+
+/** Registers at this node. Gives the recovery code to print: the only way back without a password. */
+export async function register(wish: {
+  login: string;
+  password: string;
+  role: Role;
+  profile: Profile;
+}): Promise<{ principal: string; recoveryCode: string }> {
+  const here = home();
+  const { login, role, profile } = wish;
+  const status = await ok(here.api.GET('/api/v1/ledger'));
+  const principal = hex(random(16));
+  const seeds = freshSeeds();
+  const keys = await secretKeys(seeds);
+  const started = await startRegistration(wish.password);
+  const answer = await ok(
+    here.api.POST('/api/v1/accounts/registrations', {
+      body: { login, request: started.message },
+    }),
+  );
+  const { message: upload, exportKey } = await started.finish(answer.response);
+
+  const salt = random(32);
+  const digest = await saltedCommitment(salt, profileBytes(profile));
+  const author = { consortium: status.consortium, principal, keys };
+  const register = action.register(role, status.organisation, keys.public, digest);
+  const command = await signCommand(author, 1, Date.now() + COMMAND_VALIDITY_MS, register);
+
+  const code = freshCode();
+  const keyring = await createVault(unhex(principal), seeds, [
+    { kind: 'password', exportKey },
+    { kind: 'recovery-code', code },
+  ]);
+  const created = await ok(
+    here.api.POST('/api/v1/accounts', {
+      body: {
+        login,
+        upload,
+        keyring: base64url(keyring),
+        role,
+        profile,
+        profile_salt: base64url(salt),
+        command: base64url(command),
+      },
+      headers: { 'idempotency-key': hex(random(16)) },
+    }),
+  );
+  return { principal: created.principal, recoveryCode: await codeText(code) };
+}
+
+/** Logs in at this node and opens the keyring here; the node never sees password or keys. */
+export async function logIn(login: string, password: string): Promise<Person> {
+  const here = home();
+  const started = await startLogin(password);
+  const answer = await ok(
+    here.api.POST('/api/v1/sessions/password', { body: { login, request: started.message } }),
+  );
+  const { message: finalization, exportKey } = await started.finish(answer.response);
+  const session = await ok(
+    here.api.POST('/api/v1/sessions/password/finish', {
+      body: { handshake: answer.handshake, finalization },
+    }),
+  );
+  const account = unhex(session.principal);
+  const keyring = fromBase64url(session.keyring);
+  const seeds = await openVault(account, keyring, { kind: 'password', exportKey });
+  const keys = await secretKeys(seeds);
+  const open = node(location.origin, session.token);
+  const [status, me] = await Promise.all([
+    ok(open.api.GET('/api/v1/ledger')),
+    ok(open.api.GET('/api/v1/me')),
+  ]);
+  return new Person(login, open, keys, me, status.consortium, keyring, exportKey);
+}
+
+/** What to read, and why. */
+export interface Reading {
+  alias: string;
+  access?: string;
+  records: string[];
+  purpose: Purpose;
+}
+
+export class Person {
+  readonly principal: string;
+  readonly role: Role;
+  /** Where the account lives. */
+  readonly organisation: string;
+  private readonly seats = new Map<string, Promise<Node>>();
+  private readonly publics = new Map<string, Promise<PublicKeys>>();
+  /** What was opened in this session; gone when the page locks. */
+  readonly opened = new Map<string, Opened>();
+  private sequence: number;
+
+  constructor(
+    readonly login: string,
+    readonly home: Node,
+    readonly keys: SecretKeys,
+    me: Schema['Me'],
+    readonly consortium: string,
+    private keyring: Bytes,
+    private exportKey: Bytes,
+  ) {
+    this.principal = me.principal;
+    this.role = me.role;
+    this.organisation = me.organisation;
+    this.sequence = me.next_sequence;
+    this.seats.set(home.base, Promise.resolve(home));
+  }
+
+  get author(): Author {
+    return { consortium: this.consortium, principal: this.principal, keys: this.keys };
+  }
+
+  /** A sequence number that this session has not used. */
+  nextSequence(): number {
+    return this.sequence++;
+  }
+
+  /** A session at another member's node, opened with the key that the ledger knows. */
+  at(base: string): Promise<Node> {
+    const origin = new URL(base).origin;
+    let seat = this.seats.get(origin);
+    if (!seat) {
+      seat = this.open(origin);
+      this.seats.set(origin, seat);
+      seat.catch(() => this.seats.delete(origin));
+    }
+    return seat;
+  }
+
+  private async open(origin: string): Promise<Node> {
+    const there = node(origin);
+    const { principal } = this;
+    const [status, { challenge }] = await Promise.all([
+      ok(there.api.GET('/api/v1/ledger')),
+      ok(there.api.POST('/api/v1/sessions/challenges', { body: { principal } })),
+    ]);
+    if (status.consortium !== this.consortium) throw new Error('a node of another consortium');
+    const message = concat(LABEL.session, fromBase64url(challenge), unhex(status.organisation));
+    const signature = base64url(await this.keys.ed25519(message));
+    const session = await ok(
+      there.api.POST('/api/v1/sessions/keys', { body: { principal, challenge, signature } }),
+    );
+    return node(origin, session.token);
+  }
+
+  async sign(what: Action): Promise<string> {
+    const expires = Date.now() + COMMAND_VALIDITY_MS;
+    return base64url(await signCommand(this.author, this.nextSequence(), expires, what));
+  }
+
+  /** Signs an action and hands it to `send`; signs anew where another page of the person was faster. */
+  async act<T>(what: Action, send: (command: string) => Promise<T>): Promise<T> {
+    try {
+      return await send(await this.sign(what));
+    } catch (error) {
+      if (!(error instanceof Problem) || error.code !== 'replayed') throw error;
+      const me = await ok(this.home.api.GET('/api/v1/me'));
+      this.sequence = Math.max(this.sequence, me.next_sequence);
+      return send(await this.sign(what));
+    }
+  }
+
+  /** Submits an action and waits until it is final. */
+  submit(what: Action, at: Node = this.home): Promise<Schema['CommandReceipt']> {
+    return this.act(what, (command) => ok(at.api.POST('/api/v1/commands', { body: { command } })));
+  }
+
+  /** A principal's public keys, checked for being keys. */
+  publicKeys(principal: string, at: Node = this.home): Promise<PublicKeys> {
+    let keys = this.publics.get(principal);
+    if (!keys) {
+      keys = ok(
+        at.api.GET('/api/v1/principals/{id}', { params: { path: { id: principal } } }),
+      ).then(({ keys: { ed25519, ml_dsa_65, x_wing } }) =>
+        checkPublicKeys({
+          ed25519: unhex(ed25519),
+          mlDsa65: fromBase64url(ml_dsa_65),
+          xWing: fromBase64url(x_wing),
+        }),
+      );
+      this.publics.set(principal, keys);
+      keys.catch(() => this.publics.delete(principal));
+    }
+    return keys;
+  }
+
+  /**
+   * Reads records at their custodian's node: the signed receipt becomes final on the ledger, then the
+   * sealed bytes are fetched, checked and opened here. What was opened before is not read again.
+   */
+  async read(at: Node, reading: Reading, progress?: (done: number) => void): Promise<Opened[]> {
+    const { alias, access, purpose } = reading;
+    const wanted = [...new Set(reading.records)].sort();
+    const missing = wanted.filter((record) => !this.opened.has(record));
+    let done = wanted.length - missing.length;
+    for (let i = 0; i < missing.length; i += NAMED_LIMIT) {
+      const records = missing.slice(i, i + NAMED_LIMIT);
+      const release = await this.act(
+        action.readRecords(alias, access, records, purpose),
+        (command) => ok(at.api.POST('/api/v1/records/releases', { body: { command } })),
+      );
+      const reader = { principal: this.principal, keys: this.keys, alias, access };
+      const keys = await classKeys(reader, release);
+      const verified: Verified = new Map();
+      const queue = [...release.records];
+      const work = async (): Promise<void> => {
+        for (let next = queue.shift(); next; next = queue.shift()) {
+          const signer = await this.publicKeys(next.signer, at);
+          const path = `/records/${next.record}/sealed?receipt=${release.entry}`;
+          const answer = await at.raw(path);
+          const sealed = new Uint8Array(await answer.arrayBuffer());
+          const record = await openRecord(reader, next, signer, keys, sealed, verified);
+          this.opened.set(next.record, record);
+          done += 1;
+          progress?.(done);
+        }
+      };
+      await Promise.all(Array.from({ length: FETCHES }, work));
+    }
+    return wanted.flatMap((record) => this.opened.get(record) ?? []);
+  }
+
+  /** Every page of a list. */
+  list = all;
+
+  /** Changes the password: the vault key is wrapped anew, nothing else changes. */
+  async changePassword(password: string): Promise<void> {
+    const started = await startRegistration(password);
+    const answer = await ok(
+      this.home.api.POST('/api/v1/accounts/registrations', {
+        body: { login: this.login, request: started.message },
+      }),
+    );
+    const { message: upload, exportKey } = await started.finish(answer.response);
+    const opening = { kind: 'password', exportKey: this.exportKey } as const;
+    const keyring = await setDoor(unhex(this.principal), this.keyring, opening, {
+      kind: 'password',
+      exportKey,
+    });
+    await ok(
+      this.home.api.PUT('/api/v1/me/password', { body: { upload, keyring: base64url(keyring) } }),
+    );
+    this.keyring = keyring;
+    this.exportKey = exportKey;
+  }
+
+  /** Whether a typed recovery code opens this account's keyring. */
+  async opensWith(code: string): Promise<boolean> {
+    try {
+      const secret = { kind: 'recovery-code', code: await parseCode(code) } as const;
+      await openVault(unhex(this.principal), this.keyring, secret);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}

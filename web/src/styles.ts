@@ -1,0 +1,2 @@
+// The styles of the component kit.
+import '@mantine/core/styles.css';
