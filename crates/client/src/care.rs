@@ -19,7 +19,7 @@ use salus_proto::{Entropy, TimestampMs};
 
 use crate::error::Result;
 use crate::person::Person;
-use crate::records::{Opened, public_keys};
+use crate::records::Opened;
 
 /// A question to a doctor.
 #[derive(Clone, Copy, Debug)]
@@ -128,7 +128,7 @@ impl Person {
         entropy: &mut (dyn Entropy + Send),
     ) -> Result<ConsultationId> {
         let access = AccessId::random(entropy);
-        let doctor = public_keys(self.node(), question.doctor).await?;
+        let doctor = self.node().public_keys(question.doctor).await?;
         let doctor_key = Recipient::parse(&doctor.x_wing)?;
         let to_doctor = RecordKeyOf {
             recipient: question.doctor,
@@ -222,7 +222,7 @@ impl Person {
         entropy: &mut (dyn Entropy + Send),
     ) -> Result<CommandReceipt> {
         let consultation = reply.consultation;
-        let patient = public_keys(self.node(), consultation.patient).await?;
+        let patient = self.node().public_keys(consultation.patient).await?;
         let patient_key = Recipient::parse(&patient.x_wing)?;
         let custodian = self.custodian_key(reply.custodian).await?;
         let own_key = self.keys().x_wing().recipient();
@@ -297,7 +297,7 @@ impl Person {
 
     /// The key that a hospital's records are sealed to.
     pub async fn custodian_key(&self, organisation: OrganisationId) -> Result<Recipient> {
-        let keys = public_keys(self.node(), PrincipalId(organisation.0)).await?;
+        let keys = self.node().public_keys(PrincipalId(organisation.0)).await?;
         Ok(Recipient::parse(&keys.x_wing)?)
     }
 }

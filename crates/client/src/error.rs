@@ -2,7 +2,7 @@
 
 use salus_proto::api::problem::Problem;
 use salus_proto::encode::Malformed;
-use salus_proto::ids::RecordId;
+use salus_proto::ids::{PrincipalId, RecordId};
 
 /// The client's result.
 pub type Result<T> = core::result::Result<T, Error>;
@@ -47,6 +47,17 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
+    /// The node's word about somebody's keys is not backed by the members.
+    #[error("the keys of {principal} are not proven: {what}")]
+    NotProven {
+        /// Whose keys.
+        principal: PrincipalId,
+        /// What is wrong with the proof.
+        what: String,
+    },
+    /// Nobody told this client which consortium it deals with.
+    #[error("the genesis file of the consortium is needed to check other people's keys")]
+    NoGenesis,
     /// A file that cannot be taken in.
     #[error(transparent)]
     Source(salus_clinical::Error),

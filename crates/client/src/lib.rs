@@ -11,6 +11,7 @@ pub mod intake;
 pub mod node;
 pub mod person;
 pub mod records;
+mod trust;
 pub mod upload;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use salus_proto::Digest;
 use salus_proto::api::BASE_PATH;
 use salus_proto::api::Page;
 use salus_proto::api::command::{CommandReceipt, CommandSubmission};
@@ -16,6 +17,7 @@ use tokio::io::{AsyncWriteExt as _, DuplexStream};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::trust::Trust;
 
 /// Largest answer that is read into memory.
 const ANSWER_LIMIT: usize = 256 << 20;
@@ -28,6 +30,7 @@ pub struct Node {
     base: String,
     http: reqwest::Client,
     token: Option<Zeroizing<String>>,
+    trust: Option<Trust>,
 }
 
 impl core::fmt::Debug for Node {
@@ -63,7 +66,22 @@ impl Node {
             base: base.trim_end_matches('/').to_owned(),
             http,
             token: None,
+            trust: None,
         })
+    }
+
+    /// The same node as one of the consortium with this genesis, which the caller knows from somebody
+    /// it trusts: only then are keys of other people believed.
+    #[must_use]
+    pub fn of_consortium(self, genesis: Digest) -> Self {
+        Self {
+            trust: Some(Trust::new(genesis)),
+            ..self
+        }
+    }
+
+    pub(crate) fn trust(&self) -> Option<&Trust> {
+        self.trust.as_ref()
     }
 
     /// The same node with a session.
@@ -107,13 +125,14 @@ impl Node {
 
     /// Submits a signed command and waits until it is final.
     pub async fn submit(&self, command: Vec<u8>) -> Result<CommandReceipt> {
-        self.post(
-            "/commands",
-            &CommandSubmission {
-                command: command.into(),
-            },
-        )
-        .await
+        let submission = CommandSubmission {
+            command: command.into(),
+        };
+        let receipt: CommandReceipt = self.post("/commands", &submission).await?;
+        if let Some(trust) = &self.trust {
+            trust.saw(receipt.entry + 1);
+        }
+        Ok(receipt)
     }
 
     /// GET of a JSON body.

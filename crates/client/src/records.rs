@@ -13,14 +13,12 @@ use salus_proto::api::record::{Release, ReleaseRequest, ReleasedRecord};
 use salus_proto::command::Action;
 use salus_proto::encode::from_bytes;
 use salus_proto::ids::{AccessId, PatientAlias, PrincipalId, RecordId};
-use salus_proto::keys::PublicKeys;
 use salus_proto::record::{
     ClassWrap, Content, KeyClass, MANIFEST_LIMIT, Manifest, RecordAnchor, RecordWrap, Statement,
 };
 use salus_proto::role::Purpose;
 
 use crate::error::{Error, Result};
-use crate::node::Node;
 use crate::person::Person;
 
 /// Largest encoded anchor, in bytes.
@@ -104,7 +102,10 @@ impl Person {
         for record in &release.records {
             let signer = match signers.entry(record.signer) {
                 Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(place) => place.insert(peer_keys(self.node(), record.signer).await?),
+                Entry::Vacant(place) => {
+                    let keys = self.node().public_keys(record.signer).await?;
+                    place.insert(PeerKeys::parse(&keys)?)
+                }
             };
             let path = format!(
                 "/records/{}/sealed?receipt={}",
@@ -234,28 +235,4 @@ struct Parts<'a> {
     access: Option<AccessId>,
     record: &'a ReleasedRecord,
     signer: &'a PeerKeys,
-}
-
-/// The keys that verify a principal's signatures.
-pub async fn peer_keys(node: &Node, principal: PrincipalId) -> Result<PeerKeys> {
-    Ok(PeerKeys::parse(&public_keys(node, principal).await?)?)
-}
-
-/// A principal's public keys.
-pub async fn public_keys(node: &Node, principal: PrincipalId) -> Result<PublicKeys> {
-    let keys = node.principal(principal).await?.keys;
-    let keys = keys
-        .ed25519
-        .parse::<salus_proto::Digest>()
-        .ok()
-        .map(|ed25519| PublicKeys {
-            ed25519: ed25519.0,
-            ml_dsa_65: keys.ml_dsa_65.0,
-            x_wing: keys.x_wing.0,
-        });
-    keys.filter(PublicKeys::well_formed)
-        .ok_or_else(|| Error::NotSalus {
-            url: node.base().to_owned(),
-            what: "malformed public keys".into(),
-        })
 }

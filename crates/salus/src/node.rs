@@ -207,6 +207,7 @@ pub(crate) async fn organisation_session(
     let keys = NodeKeys::load(&config.keys)?;
     let member = member(&genesis, keys.organisation)?;
     let node = connect(&member.api, &config.api.authority)?;
+    let node = node.of_consortium(sha256(&to_bytes(&genesis)));
     let principal = PrincipalId(keys.organisation.0);
     Ok(Person::with_keys(&node, principal, Arc::new(keys.keys), clock).await?)
 }

@@ -1,10 +1,13 @@
 //! Who a command acts as: a person with login and password, or the organisation of a configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use salus_client::person::Person;
+use salus_crypto::digest::sha256;
+use salus_proto::Digest;
+use salus_proto::encode::to_bytes;
 use salus_runtime::clock::SystemClock;
 use salus_runtime::entropy::SystemEntropy;
 use zeroize::Zeroizing;
@@ -41,6 +44,10 @@ pub(crate) struct Actor {
     /// PEM file that the node's certificate is checked with.
     #[arg(long, value_name = "FILE", required_unless_present = "config")]
     authority: Option<PathBuf>,
+    /// Genesis file of the consortium, or its digest, from somebody you trust: other people's keys are
+    /// believed only with a proof that starts there. Default: genesis.cbor beside the authority file.
+    #[arg(long, value_name = "FILE|DIGEST", conflicts_with = "config")]
+    genesis: Option<String>,
     /// Login of the account.
     #[arg(long, required_unless_present = "config")]
     login: Option<String>,
@@ -61,7 +68,8 @@ impl Actor {
             (None, Some(node), Some(authority), Some(login)) => {
                 let password =
                     read_password(self.password_file.as_deref().context("no password file")?)?;
-                let node = connect(node, authority)?;
+                let genesis = pinned_genesis(self.genesis.as_deref(), authority)?;
+                let node = connect(node, authority)?.of_consortium(genesis);
                 Person::login(&node, login, &password, clock, &mut SystemEntropy).await?
             }
             _ => bail!("name a person with --node, --authority, --login and --password-file"),
@@ -73,8 +81,22 @@ impl Actor {
     }
 }
 
+/// The genesis digest that was named, or that of the file beside the authority's.
+fn pinned_genesis(named: Option<&str>, authority: &Path) -> anyhow::Result<Digest> {
+    let file = match named {
+        Some(named) => match named.parse() {
+            Ok(digest) => return Ok(digest),
+            Err(_) => PathBuf::from(named),
+        },
+        None => authority.with_file_name("genesis.cbor"),
+    };
+    let genesis = files::read_genesis(&file)
+        .context("name the consortium's genesis file or its digest with --genesis")?;
+    Ok(sha256(&to_bytes(&genesis)))
+}
+
 /// The password on the first line of a file.
-pub(crate) fn read_password(path: &std::path::Path) -> anyhow::Result<Zeroizing<String>> {
+pub(crate) fn read_password(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let text = files::read_secret(path)?;
     let password = text.lines().next().unwrap_or_default();
     anyhow::ensure!(

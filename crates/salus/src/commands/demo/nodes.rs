@@ -10,10 +10,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use salus_client::node::Node;
 use salus_client::person::Person;
+use salus_crypto::digest::sha256;
 use salus_proto::api::ledger::LedgerStatus;
+use salus_proto::encode::to_bytes;
 use salus_runtime::clock::Clock;
 
 use crate::config::NodeConfig;
+use crate::files;
 use crate::node::{connect, organisation_session};
 
 /// How long a node may take to answer after it was started.
@@ -37,7 +40,8 @@ impl Process {
     /// A node that has not been started yet.
     pub(super) fn new(name: &str, file: &Path, api: &str) -> anyhow::Result<Self> {
         let config = NodeConfig::load(file)?;
-        let node = connect(api, &config.api.authority)?;
+        let genesis = sha256(&to_bytes(&files::read_genesis(&config.genesis)?));
+        let node = connect(api, &config.api.authority)?.of_consortium(genesis);
         let (name, file) = (name.to_owned(), file.to_owned());
         Ok(Self {
             name,
