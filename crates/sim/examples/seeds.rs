@@ -16,5 +16,6 @@ fn main() {
     );
     for seed in first..first + count {
         println!("{:?}", salus_sim::simulate(seed));
+        println!("alone: {:?}", salus_sim::simulate_alone(seed));
     }
 }

@@ -1,4 +1,4 @@
-//! Four members with keys made from numbers; the same in every run, so made once.
+//! Four members, or one, with keys made from numbers; the same in every run, so made once.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use salus_replica::{NoteSigner, Timing, engine_public};
 
 /// Members of the simulated consortium; one of them may lie or be away.
 pub(crate) const MEMBERS: usize = 4;
+const CONSORTIUM: ConsortiumId = ConsortiumId([9; 16]);
 /// When it was founded, milliseconds since 1970; the simulated clock starts there.
 pub(crate) const FOUNDED_MS: u64 = 1_795_341_600_000;
 
@@ -73,25 +74,33 @@ fn keys(number: u8) -> Option<Keys> {
     })
 }
 
-/// What they founded.
-pub(crate) static GENESIS: LazyLock<Genesis> = LazyLock::new(|| Genesis {
-    version: 1,
-    consortium: ConsortiumId([9; 16]),
-    name: "simulated".to_owned(),
-    created: TimestampMs(FOUNDED_MS),
-    members: KEYS.iter().map(|keys| keys.member.clone()).collect(),
-    founders: Vec::new(),
-});
+/// What the first `members` of them founded.
+pub(crate) fn genesis(members: usize) -> Genesis {
+    let founding = KEYS.iter().take(members);
+    Genesis {
+        version: 1,
+        consortium: CONSORTIUM,
+        name: "simulated".to_owned(),
+        created: TimestampMs(FOUNDED_MS),
+        members: founding.map(|keys| keys.member.clone()).collect(),
+        founders: Vec::new(),
+    }
+}
 
 /// The configuration of member `number`, from 0.
-pub(crate) fn config(number: usize, disk: Disk, ahead_ms: u64) -> Option<Config> {
+pub(crate) fn config(
+    genesis: &Genesis,
+    number: usize,
+    disk: Disk,
+    ahead_ms: u64,
+) -> Option<Config> {
     let keys = KEYS.get(number)?;
     Some(Config {
         number,
         engine_key: keys.engine,
         signer: keys.clone(),
-        genesis: salus_ledger::state::value_digest(&to_bytes(&*GENESIS)),
-        origin: GENESIS.origin(),
+        genesis: salus_ledger::state::value_digest(&to_bytes(genesis)),
+        origin: genesis.origin(),
         founded_ms: FOUNDED_MS,
         timing: Timing {
             idle: Duration::from_millis(1500),
@@ -113,7 +122,7 @@ pub(crate) fn command(number: usize, sequence: u64) -> Option<Bytes> {
     let mut evidence = [0; 32];
     evidence[..8].copy_from_slice(&sequence.to_be_bytes());
     let command = to_bytes(&Command {
-        consortium: GENESIS.consortium,
+        consortium: CONSORTIUM,
         principal: PrincipalId(keys.member.organisation.0),
         sequence,
         expires: TimestampMs(FOUNDED_MS + 3_600_000),

@@ -13,11 +13,11 @@ use commonware_utils::{NZUsize, probability};
 use futures::future::join_all;
 use salus_proto::command::{ENTRY_LIMIT, Entry, Outcome};
 use salus_proto::encode::from_bytes;
-use salus_proto::member::quorum;
+use salus_proto::member::{Genesis, quorum};
 use salus_replica::simulated::{Disk, Member, Network, message_limit, peer};
 use salus_replica::{Contract, Replica, Stall, SubmitError};
 
-use crate::consortium::{FOUNDED_MS, GENESIS, KEYS, MEMBERS, command, config};
+use crate::consortium::{FOUNDED_MS, KEYS, MEMBERS, command, config, genesis};
 
 /// Commands that a run submits.
 const COMMANDS: u64 = 24;
@@ -70,15 +70,18 @@ pub struct Failure {
 /// [`Failure`] says what did not hold: an acknowledged command lost, an entry applied twice, members
 /// that disagree, a proof that does not verify, a store that is not sound.
 pub fn simulate(seed: u64) -> Result<Summary, Failure> {
-    let runtime = RuntimeConfig::new()
-        .with_seed(seed)
-        .with_start_time(UNIX_EPOCH + Duration::from_millis(FOUNDED_MS))
-        .with_timeout(Some(Duration::from_secs(1800)));
-    Runner::new(runtime).start(|context| async move {
-        let mut run = Run::new(context, seed, true)
-            .await
-            .map_err(|reason| Failure { seed, reason })?;
-        run.go().await.map_err(|reason| Failure { seed, reason })
+    run(seed, |context| async move {
+        Run::new(context, seed, MEMBERS, true).await?.go().await
+    })
+}
+
+/// Runs a consortium of one, whose power fails again and again.
+///
+/// # Errors
+/// [`Failure`], as for [`simulate`].
+pub fn simulate_alone(seed: u64) -> Result<Summary, Failure> {
+    run(seed, |context| async move {
+        Run::new(context, seed, 1, false).await?.go().await
     })
 }
 
@@ -88,18 +91,22 @@ pub fn simulate(seed: u64) -> Result<Summary, Failure> {
 /// # Errors
 /// [`Failure`] says what did not hold.
 pub fn simulate_full_disk(seed: u64) -> Result<(), Failure> {
+    run(seed, |context| async move {
+        let mut run = Run::new(context, seed, MEMBERS, false).await?;
+        run.fill_disk().await
+    })
+}
+
+fn run<T, F: Future<Output = Result<T, String>>>(
+    seed: u64,
+    scenario: impl FnOnce(Context) -> F,
+) -> Result<T, Failure> {
     let runtime = RuntimeConfig::new()
         .with_seed(seed)
         .with_start_time(UNIX_EPOCH + Duration::from_millis(FOUNDED_MS))
         .with_timeout(Some(Duration::from_secs(1800)));
-    Runner::new(runtime).start(|context| async move {
-        let mut run = Run::new(context, seed, false)
-            .await
-            .map_err(|reason| Failure { seed, reason })?;
-        run.fill_disk()
-            .await
-            .map_err(|reason| Failure { seed, reason })
-    })
+    let outcome = Runner::new(runtime).start(scenario);
+    outcome.map_err(|reason| Failure { seed, reason })
 }
 
 /// A small generator for the plan of a run; the runtime has its own (Steele, Lea, Flood:
@@ -131,6 +138,7 @@ struct Run {
     chance: Chance,
     disks: Vec<Disk>,
     ahead_ms: Vec<u64>,
+    genesis: Genesis,
     members: Vec<Option<Member<Contract>>>,
     /// Members that run replicas; the others lie.
     honest: usize,
@@ -141,7 +149,12 @@ struct Run {
 type Acknowledged = BTreeMap<u64, Bytes>;
 
 impl Run {
-    async fn new(context: Context, seed: u64, traitors: bool) -> Result<Self, String> {
+    async fn new(
+        context: Context,
+        seed: u64,
+        members: usize,
+        traitors: bool,
+    ) -> Result<Self, String> {
         let mut chance = Chance(seed);
         let last = match chance.below(8) {
             0 if traitors => Last::Lies,
@@ -158,17 +171,22 @@ impl Run {
             },
         );
         simulated.start();
-        let peers: Vec<_> = KEYS.iter().filter_map(|keys| peer(&keys.member)).collect();
+        let peers: Vec<_> = KEYS
+            .iter()
+            .take(members)
+            .filter_map(|keys| peer(&keys.member))
+            .collect();
         let _ = network.manager().track(0, Set::from_iter_dedup(peers));
-        let ahead_ms = (0..MEMBERS).map(|_| chance.next() % 1000).collect();
+        let ahead_ms = (0..members).map(|_| chance.next() % 1000).collect();
         let mut run = Self {
             context,
             network,
             chance,
-            disks: vec![Disk::default(); MEMBERS],
+            disks: (0..members).map(|_| Disk::default()).collect(),
             ahead_ms,
-            members: Vec::new(),
-            honest: MEMBERS - usize::from(last != Last::Honest),
+            genesis: genesis(members),
+            members: (0..members).map(|_| None).collect(),
+            honest: members - usize::from(last != Last::Honest),
             cut: BTreeSet::new(),
             summary: Summary {
                 seed,
@@ -179,10 +197,8 @@ impl Run {
                 last,
             },
         };
-        run.disks = (0..MEMBERS).map(|_| Disk::default()).collect();
-        run.members = (0..MEMBERS).map(|_| None).collect();
-        for from in 0..MEMBERS {
-            for to in 0..MEMBERS {
+        for from in 0..members {
+            for to in 0..members {
                 run.connect(from, to).await?;
             }
         }
@@ -190,9 +206,10 @@ impl Run {
             run.start(number).await?;
         }
         if last != Last::Honest {
-            let number = MEMBERS - 1;
+            let number = members - 1;
             let member = KEYS.get(number).ok_or("no such member")?.member.clone();
-            let config = config(number, Disk::default(), 0).ok_or("no such member")?;
+            let config =
+                config(&run.genesis, number, Disk::default(), 0).ok_or("no such member")?;
             let raves = last == Last::Raves;
             let liar = config.lie(&run.context, &run.network, member, raves).await;
             drop(liar.map_err(|error| error.to_string())?);
@@ -305,7 +322,7 @@ impl Run {
         match self.chance.below(4) {
             0 | 1 => self.crash(number).await?,
             2 => {
-                for other in (0..MEMBERS).filter(|other| *other != number) {
+                for other in (0..self.members.len()).filter(|other| *other != number) {
                     self.disconnect(number, other).await?;
                     self.disconnect(other, number).await?;
                 }
@@ -341,8 +358,8 @@ impl Run {
     async fn start(&mut self, number: usize) -> Result<(), String> {
         let disk = self.disks.get(number).ok_or("no such disk")?.clone();
         let ahead_ms = self.ahead_ms.get(number).copied().unwrap_or(0);
-        let config = config(number, disk, ahead_ms).ok_or("no such member")?;
-        let machine = Contract::new(GENESIS.clone());
+        let config = config(&self.genesis, number, disk, ahead_ms).ok_or("no such member")?;
+        let machine = Contract::new(self.genesis.clone());
         let member = config.start(&self.context, &self.network, machine).await;
         let member = member.map_err(|error| format!("member {number} does not start: {error}"))?;
         *self.members.get_mut(number).ok_or("no such member")? = Some(member);
@@ -509,7 +526,7 @@ impl Run {
                 return Err(format!("acknowledged entry {index} is lost"));
             }
         }
-        if entries.len() < acknowledged.len() || replicas.len() < quorum(MEMBERS) {
+        if entries.len() < acknowledged.len() || replicas.len() < quorum(self.members.len()) {
             return Err("too few entries or members".into());
         }
         Ok(())
@@ -521,9 +538,9 @@ impl Run {
             self.crash(number).await?;
             self.summary.crashes -= 1;
             let disk = self.disks.get(number).ok_or("no such disk")?.clone();
-            let config = config(number, disk, 0).ok_or("no such member")?;
+            let config = config(&self.genesis, number, disk, 0).ok_or("no such member")?;
             let report = config
-                .check(&Contract::new(GENESIS.clone()))
+                .check(&Contract::new(self.genesis.clone()))
                 .map_err(|error| format!("store of member {number}: {error}"))?;
             if let Some(finding) = report.findings.first() {
                 return Err(format!("store of member {number}: {finding}"));

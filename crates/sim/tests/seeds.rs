@@ -1,6 +1,6 @@
 //! Two hundred seeded consortiums, and the same one twice.
 
-use salus_sim::{simulate, simulate_full_disk};
+use salus_sim::{simulate, simulate_alone, simulate_full_disk};
 
 /// Seeds of one test run; `make soak` asks for more.
 const SEEDS: u64 = 200;
@@ -42,5 +42,13 @@ fn a_seed_leads_to_the_same_crashes_partitions_and_log_size_again() {
 fn a_member_whose_disk_is_full_stops_acknowledging_and_says_so() {
     for seed in [0, 1, 2] {
         simulate_full_disk(seed).unwrap();
+    }
+}
+
+#[test]
+fn a_member_alone_loses_nothing_that_it_acknowledged_when_its_power_fails() {
+    for seed in 0..20 {
+        let summary = simulate_alone(seed).unwrap();
+        assert!(summary.acknowledged > 0, "seed {seed}");
     }
 }
