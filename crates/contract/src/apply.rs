@@ -86,6 +86,16 @@ impl Prepared {
 /// Decodes a signed command and verifies its signature with the key that `state` has for its
 /// principal. This is the expensive part; it needs no order and may run in parallel.
 pub fn prepare(state: &dyn StateRead, bytes: &[u8]) -> Result<Prepared, Rejection> {
+    prepare_with(state, bytes, Ed25519Verifier::parse)
+}
+
+/// The same with somebody else's way to [`Ed25519Verifier::parse`] a key, for example one that
+/// remembers keys it has parsed before.
+pub fn prepare_with(
+    state: &dyn StateRead,
+    bytes: &[u8],
+    parse: impl FnOnce(&[u8; 32]) -> Result<Ed25519Verifier, salus_crypto::Error>,
+) -> Result<Prepared, Rejection> {
     let signed: SignedCommand =
         from_bytes(bytes, COMMAND_LIMIT, "a signed command").map_err(Rejection::Malformed)?;
     let command: Command =
@@ -98,7 +108,7 @@ pub fn prepare(state: &dyn StateRead, bytes: &[u8]) -> Result<Prepared, Rejectio
                 .ed25519
         }
     };
-    Ed25519Verifier::parse(&key)
+    parse(&key)
         .and_then(|key| key.verify(label::COMMAND, &signed.command, &signed.signature))
         .map_err(|_| Rejection::BadSignature)?;
     Ok(Prepared {

@@ -11,7 +11,8 @@ use crate::apply::Actor;
 use crate::membership::members;
 use crate::state::{Overlay, StateRead};
 use crate::table::{
-    Accesses, Batch, Batches, Consultations, Patient, Patients, Principals, Standing, get, put,
+    Accesses, Batch, Batches, Consultations, Members, Patient, Patients, Principals, Standing, get,
+    put,
 };
 
 pub(crate) fn open_patient(
@@ -21,10 +22,8 @@ pub(crate) fn open_patient(
     now: TimestampMs,
 ) -> Result<(), Refusal> {
     let custodian = actor.principal.organisation;
-    let members = members(state)?;
-    let hospital = members
-        .find(custodian)
-        .is_some_and(|m| m.roles.contains(&NodeRole::Hospital));
+    let hospital =
+        Members::roles(state, custodian).is_some_and(|roles| roles.contains(&NodeRole::Hospital));
     if !hospital
         || !may(
             actor.principal.role,

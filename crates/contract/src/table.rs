@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
-use salus_proto::encode::{from_bytes, to_bytes};
+use salus_proto::encode::to_bytes;
 use salus_proto::ids::{
     AccessId, BatchId, ConsortiumId, ConsultationId, OrganisationId, PatientAlias, PrincipalId,
     ProposalId, RecordId,
@@ -25,13 +25,10 @@ use salus_proto::ids::{
 use salus_proto::keys::PublicKeys;
 use salus_proto::member::{Member, MembershipChange};
 use salus_proto::record::KeyClass;
-use salus_proto::role::{Basis, Purpose, Reason, Role};
+use salus_proto::role::{Basis, NodeRole, Purpose, Reason, Role};
 use salus_proto::{Digest, TimestampMs};
 
 use crate::state::{Overlay, StateRead};
-
-/// Largest value of any table, in bytes.
-const VALUE_LIMIT: usize = 1 << 20;
 
 /// A typed place in the state.
 pub trait Table {
@@ -50,8 +47,14 @@ pub trait Table {
 /// store that was altered is found by its root before it is used.
 pub fn get<T: Table>(state: &dyn StateRead, key: &T::Key) -> Option<T::Value> {
     let bytes = state.get(&T::key(key))?;
+    Some(decoded(&bytes))
+}
+
+/// A value that the contract wrote: read as it is, unlike bytes from outside, which must also be the
+/// one encoding of what they say.
+fn decoded<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> T {
     #[expect(clippy::expect_used, reason = "only the contract writes the state")]
-    Some(from_bytes(&bytes, VALUE_LIMIT, "a state value").expect("state values decode"))
+    minicbor::decode(bytes).expect("state values decode")
 }
 
 /// Every anchored batch of a state that is held in memory, ascending by id.
@@ -160,6 +163,24 @@ pub struct Members {
     pub members: Vec<Member>,
 }
 
+/// The part of [`Members`] that commands ask for most.
+#[derive(Decode)]
+#[cbor(map)]
+struct Seats {
+    #[n(1)]
+    members: Vec<Seat>,
+}
+
+/// The part of a [`Member`] that commands ask for most.
+#[derive(Decode)]
+#[cbor(map)]
+struct Seat {
+    #[n(0)]
+    organisation: OrganisationId,
+    #[n(2)]
+    roles: Vec<NodeRole>,
+}
+
 impl Members {
     /// The members that `state` names; none before genesis.
     pub fn of(state: &dyn StateRead) -> Option<Self> {
@@ -168,6 +189,19 @@ impl Members {
 
     pub(crate) fn write(&self, state: &mut Overlay<'_>) {
         put::<MembersRow>(state, &(), self);
+    }
+
+    /// What a member's node is for, `None` for who is no member. Reads nothing else of the list, most
+    /// of which is keys.
+    pub(crate) fn roles(
+        state: &dyn StateRead,
+        organisation: OrganisationId,
+    ) -> Option<Vec<NodeRole>> {
+        let bytes = state.get(&MembersRow::key(&()))?;
+        let seats: Seats = decoded(&bytes);
+        let mut seats = seats.members.into_iter();
+        let seat = seats.find(|seat| seat.organisation == organisation)?;
+        Some(seat.roles)
     }
 
     /// The member of that organisation.

@@ -1,13 +1,19 @@
 //! What a replica runs: the deterministic state machine behind the engine.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use salus_contract::{BlockContext, Overlay, Rejection, StateRead};
+use salus_crypto::sign::Ed25519Verifier;
 use salus_proto::encode::to_bytes;
 use salus_proto::member::Genesis;
 use salus_proto::{Digest, TimestampMs};
 
 use crate::Error;
+use crate::replica::lock;
+
+/// Most parsed keys that are remembered.
+const KEYS_LIMIT: usize = 1 << 14;
 
 /// The state machine that every member runs over the same commands.
 ///
@@ -86,12 +92,31 @@ impl<P> Clone for Ready<P> {
 #[derive(Debug)]
 pub struct Contract {
     genesis: Genesis,
+    /// Parsing a key takes a tenth of checking a signature with it.
+    keys: Mutex<BTreeMap<[u8; 32], Ed25519Verifier>>,
 }
 
 impl Contract {
     /// The contract of the consortium that this genesis founds.
     pub fn new(genesis: Genesis) -> Self {
-        Self { genesis }
+        Self {
+            genesis,
+            keys: Mutex::default(),
+        }
+    }
+
+    /// Parses a key, or remembers that it did.
+    fn key(&self, key: &[u8; 32]) -> Result<Ed25519Verifier, salus_crypto::Error> {
+        if let Some(known) = lock(&self.keys).get(key) {
+            return Ok(known.clone());
+        }
+        let parsed = Ed25519Verifier::parse(key)?;
+        let mut keys = lock(&self.keys);
+        if keys.len() >= KEYS_LIMIT {
+            keys.clear();
+        }
+        keys.insert(*key, parsed.clone());
+        Ok(parsed)
     }
 }
 
@@ -105,7 +130,8 @@ impl Machine for Contract {
         state: &dyn StateRead,
         now: TimestampMs,
     ) -> Result<Ready<Self::Prepared>, Rejection> {
-        let prepared = salus_contract::prepare(state, command)?;
+        let parse = |key: &[u8; 32]| self.key(key);
+        let prepared = salus_contract::apply::prepare_with(state, command, parse)?;
         salus_contract::apply::admissible(state, &prepared, now)?;
         let (principal, sequence, expires) = {
             let command = prepared.command();
