@@ -28,4 +28,6 @@ sh scripts/web.sh
 cargo test --workspace --exclude salus-replica --exclude salus-sim
 # Each of these runs whole consortiums, which would time each other out.
 cargo test --package salus-replica --package salus-sim -- --test-threads=1
+cargo build --package salus
+(cd web && npm run --silent e2e)
 sh python/check.sh

@@ -122,7 +122,7 @@ export function Shell() {
             <NativeSelect
               aria-label={t('language')}
               value={i18n.language}
-              w={{ base: 64, sm: 120 }}
+              w={{ base: 100, sm: 120 }}
               data={Object.entries(LANGUAGES).map(([value, label]) => ({ value, label }))}
               onChange={(event) => speak(event.currentTarget.value as Language)}
             />
@@ -165,6 +165,7 @@ export function Shell() {
               key={to}
               component={Link}
               to={to}
+              activeOptions={{ exact: true }}
               label={t(label)}
               active={pathname.replace(/\/$/, '') === to}
               aria-current={pathname.replace(/\/$/, '') === to ? 'page' : undefined}

@@ -1,9 +1,9 @@
 // Somebody with keys and a session: signs, opens sessions at other members' nodes, reads records.
 import { all, type Node, node, ok, Problem, type Schema } from '../api/client';
-import { saltedCommitment } from '../crypto/digest';
+import { saltedCommitment, sha256 } from '../crypto/digest';
 import { codeText, createVault, freshCode, openVault, parseCode, setDoor } from '../crypto/keyring';
 import type { SecretKeys } from '../crypto/keys';
-import { checkPublicKeys, freshSeeds, type PublicKeys, secretKeys } from '../crypto/keys';
+import { freshSeeds, type PublicKeys, secretKeys } from '../crypto/keys';
 import { LABEL } from '../crypto/label';
 import { startLogin, startRegistration } from '../crypto/opaque';
 import { type Bytes, base64url, concat, fromBase64url, hex, random, unhex } from '../lib/bytes';
@@ -11,6 +11,7 @@ import { encode, fields } from '../lib/cbor';
 import type { Purpose, Role } from '../records/codes';
 import { type Action, type Author, action, signCommand } from '../records/command';
 import { classKeys, type Opened, openRecord, type Verified } from '../records/open';
+import { Trust } from '../verify/keys';
 
 export type Profile = Schema['Profile'];
 
@@ -97,11 +98,14 @@ export async function logIn(login: string, password: string): Promise<Person> {
   const seeds = await openVault(account, keyring, { kind: 'password', exportKey });
   const keys = await secretKeys(seeds);
   const open = node(location.origin, session.token);
-  const [status, me] = await Promise.all([
+  const [status, me, genesis] = await Promise.all([
     ok(open.api.GET('/api/v1/ledger')),
     ok(open.api.GET('/api/v1/me')),
+    open.raw('/ledger/genesis').then((answer) => answer.arrayBuffer()),
   ]);
-  return new Person(login, open, keys, me, status.consortium, keyring, exportKey);
+  // Whoever serves this page is trusted with the genesis file too: it could as well serve another page.
+  const trust = new Trust(await sha256(new Uint8Array(genesis)));
+  return new Person(login, open, keys, me, status.consortium, trust, keyring, exportKey);
 }
 
 /** What to read, and why. */
@@ -129,6 +133,7 @@ export class Person {
     readonly keys: SecretKeys,
     me: Schema['Me'],
     readonly consortium: string,
+    private readonly trust: Trust,
     private keyring: Bytes,
     private exportKey: Bytes,
   ) {
@@ -194,23 +199,19 @@ export class Person {
   }
 
   /** Submits an action and waits until it is final. */
-  submit(what: Action, at: Node = this.home): Promise<Schema['CommandReceipt']> {
-    return this.act(what, (command) => ok(at.api.POST('/api/v1/commands', { body: { command } })));
+  async submit(what: Action, at: Node = this.home): Promise<Schema['CommandReceipt']> {
+    const receipt = await this.act(what, (command) =>
+      ok(at.api.POST('/api/v1/commands', { body: { command } })),
+    );
+    this.trust.saw(receipt.entry + 1);
+    return receipt;
   }
 
-  /** A principal's public keys, checked for being keys. */
+  /** A principal's public keys, on the word of the members. */
   publicKeys(principal: string, at: Node = this.home): Promise<PublicKeys> {
     let keys = this.publics.get(principal);
     if (!keys) {
-      keys = ok(
-        at.api.GET('/api/v1/principals/{id}', { params: { path: { id: principal } } }),
-      ).then(({ keys: { ed25519, ml_dsa_65, x_wing } }) =>
-        checkPublicKeys({
-          ed25519: unhex(ed25519),
-          mlDsa65: fromBase64url(ml_dsa_65),
-          xWing: fromBase64url(x_wing),
-        }),
-      );
+      keys = this.trust.keys(principal, async (path) => (await at.raw(path)).text());
       this.publics.set(principal, keys);
       keys.catch(() => this.publics.delete(principal));
     }

@@ -188,3 +188,13 @@ export function Dialog({
     </Modal.Root>
   );
 }
+
+/** What may be wider than a phone, to be scrolled by keys too. */
+export function Scroll({ label, children }: { label: string; children: ReactNode }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must take the focus
+    <section className="scroll" aria-label={label} tabIndex={0}>
+      {children}
+    </section>
+  );
+}

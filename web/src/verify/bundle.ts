@@ -62,7 +62,9 @@ export interface Proven {
   members: MemberList;
   record?: { anchor: Anchor; alias: string; signer: string; time: number; index: number };
   entry?: { index: number; time: number; principal: string };
-  /** The proven value of a state key; absent if there is none. */
+  /** The state key that was asked about. */
+  key?: Bytes;
+  /** Its proven value; absent if there is none. */
   value?: Bytes;
 }
 
@@ -324,13 +326,14 @@ class Verifier {
   private state(
     claim: { key: string; value?: string; proof: StateProof },
     checkpoint: Checkpoint,
-  ): Promise<{ value?: Bytes }> {
+  ): Promise<{ key: Bytes; value?: Bytes }> {
     return step('state', () => {
-      const digest = proven(claim.proof, fromBase64url(claim.key), checkpoint.state);
+      const key = fromBase64url(claim.key);
+      const digest = proven(claim.proof, key, checkpoint.state);
       const value = claim.value === undefined ? undefined : fromBase64url(claim.value);
       must((digest === undefined) === (value === undefined));
       must(!digest || !value || equal(digest, sha256Sync(value)));
-      return { value };
+      return { key, value };
     });
   }
 

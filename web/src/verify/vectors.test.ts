@@ -3,9 +3,10 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { sha256Sync } from '../crypto/digest';
-import { fromBase64url, unhex } from '../lib/bytes';
+import { base64url, fromBase64url, unhex } from '../lib/bytes';
 import { BundleError, Unreadable, verifyBundle } from './bundle';
 import { certified, decodeMemberList } from './checkpoint';
+import { keysStateKey, Trust } from './keys';
 import { consistent, includes, leafHash, treeRoot } from './log';
 import { proven } from './state';
 
@@ -112,5 +113,21 @@ describe('golden vectors', () => {
       expect([c.why, await outcome(changed(c))]).toEqual([c.why, c.failed]);
     for (const c of v.unreadable)
       expect([c.why, await outcome(changed(c))]).toEqual([c.why, 'unreadable']);
+  });
+
+  it('keys are believed on the members’ word, of the right principal, and never older', async () => {
+    const v = vectors('bundle.json');
+    const signer = '55'.repeat(16);
+    const bundle = structuredClone(v.bundles.record);
+    const { keys, proof } = bundle.claim.record.signer.state;
+    bundle.claim = { state: { key: base64url(keysStateKey(signer)), value: keys, proof } };
+    const text = JSON.stringify(bundle);
+    const trust = new Trust(unhex(v.genesis_digest));
+    expect((await trust.keysIn(signer, text))?.ed25519).toHaveLength(32);
+    await expect(trust.keysIn('66'.repeat(16), text)).rejects.toThrow('something else');
+    trust.saw(1_000_000);
+    expect(await trust.keysIn(signer, text)).toBeUndefined();
+    const stranger = new Trust(new Uint8Array(32));
+    await expect(stranger.keysIn(signer, text)).rejects.toThrow(BundleError);
   });
 });

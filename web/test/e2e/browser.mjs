@@ -19,6 +19,8 @@ export async function open() {
   mkdirSync(SHOTS, { recursive: true });
   const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
   const args = ['--no-sandbox', '--ignore-certificate-errors'];
+  // Pages that come from a folder have no address of their own, so loopback would be out of their reach.
+  if (process.env.SALUS_WEB_DIR) args.push('--disable-features=LocalNetworkAccessChecks');
   return chromium.launch({ executablePath, headless: true, args });
 }
 
@@ -32,20 +34,23 @@ export const consoleFaults = () => faults;
  * without building the node again.
  */
 async function fromFolder(context, folder) {
-  await context.route((url) => !url.pathname.startsWith('/api/'), async (route) => {
-    const { pathname } = new URL(route.request().url());
-    const path = join(folder, pathname);
-    // A worker's script must carry the page's own isolation.
-    const headers = { 'cross-origin-embedder-policy': 'require-corp' };
-    const contentType = path.endsWith('.css') ? 'text/css' : 'text/javascript';
-    if (pathname.startsWith('/assets/') && existsSync(path))
-      return route.fulfill({ body: readFileSync(path), headers, contentType });
-    if (route.request().resourceType() !== 'document') return route.continue();
-    const answer = await route.fetch();
-    const [, nonce] = /'nonce-([^']+)'/.exec(answer.headers()['content-security-policy']);
-    const page = readFileSync(join(folder, 'index.html'), 'utf8');
-    return route.fulfill({ response: answer, body: page.replaceAll('__CSP_NONCE__', nonce) });
-  });
+  await context.route(
+    (url) => !url.pathname.startsWith('/api/'),
+    async (route) => {
+      const { pathname } = new URL(route.request().url());
+      const path = join(folder, pathname);
+      // A worker's script must carry the page's own isolation.
+      const headers = { 'cross-origin-embedder-policy': 'require-corp' };
+      const contentType = path.endsWith('.css') ? 'text/css' : 'text/javascript';
+      if (pathname.startsWith('/assets/') && existsSync(path))
+        return route.fulfill({ body: readFileSync(path), headers, contentType });
+      if (route.request().resourceType() !== 'document') return route.continue();
+      const answer = await route.fetch();
+      const [, nonce] = /'nonce-([^']+)'/.exec(answer.headers()['content-security-policy']);
+      const page = readFileSync(join(folder, 'index.html'), 'utf8');
+      return route.fulfill({ response: answer, body: page.replaceAll('__CSP_NONCE__', nonce) });
+    },
+  );
 }
 
 /** A window of its own, with nothing remembered. */
@@ -84,6 +89,7 @@ export async function look(page, name) {
     await page.evaluate(
       () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))),
     );
+    await page.evaluate(() => scrollTo(0, 0));
     await page.screenshot({ path: `${SHOTS}${number}-${name}-${mode}.png`, fullPage: true });
     await page.evaluate(axe.source);
     const { violations } = await page.evaluate(

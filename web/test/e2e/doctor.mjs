@@ -52,6 +52,7 @@ export const journeys = {
     await page.getByText('1 question waits for you').waitFor();
     await look(page, 'doctor-home');
     await page
+      .locator('main')
       .getByRole('link', { name: /Patient/ })
       .first()
       .click();
@@ -147,9 +148,12 @@ export const journeys = {
     await look(page, 'withdraw');
     await page.getByRole('button', { name: 'Withdraw permission' }).click();
     await page.getByRole('dialog').waitFor({ state: 'detached' });
+    // Whoever may no longer read is no longer listed as if they could.
+    await row.waitFor({ state: 'detached' });
 
     await doctor.page.getByLabel('Also answered and ended').check();
     await doctor.page
+      .locator('main')
       .getByRole('link', { name: /Patient/ })
       .first()
       .click();

@@ -32,16 +32,11 @@ try {
       console.log(`ok      ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
     } catch (error) {
       failed += 1;
-      for (const context of browser.contexts())
-        for (const [at, page] of context.pages().entries())
-          await page
-            .screenshot({
-              path: new URL(
-                `../../test-output/failed-${name.replaceAll(/\W+/g, '-')}-${at}.png`,
-                import.meta.url,
-              ).pathname,
-            })
-            .catch(() => {});
+      const pages = browser.contexts().flatMap((context) => context.pages());
+      for (const [at, page] of pages.entries()) {
+        const path = `../../test-output/failed-${name.replaceAll(/\W+/g, '-')}-${at}.png`;
+        await page.screenshot({ path: new URL(path, import.meta.url).pathname }).catch(() => {});
+      }
       console.log(`FAILED  ${name}\n${error.stack ?? error}`);
       for (const fault of consoleFaults().splice(0)) console.log(`        console: ${fault}`);
     } finally {

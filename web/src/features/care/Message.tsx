@@ -4,7 +4,7 @@ import type { Opened } from '../../records/open';
 import { itemOf } from '../record/fhir';
 import { Source } from '../record/RecordView';
 
-export function Message({ title, record }: { title: string; record: Opened }) {
+export function Message({ title, record, by }: { title: string; record: Opened; by?: string }) {
   return (
     <Card withBorder>
       <Title order={2} size="h4">
@@ -13,7 +13,7 @@ export function Message({ title, record }: { title: string; record: Opened }) {
       <Text className="wrap" style={{ whiteSpace: 'pre-wrap' }}>
         {itemOf(record).text}
       </Text>
-      <Source opened={record} />
+      <Source opened={record} by={by} />
     </Card>
   );
 }

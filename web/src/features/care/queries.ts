@@ -1,5 +1,5 @@
 // What care pages ask the nodes: whose records, under which grant, and what was opened.
-import { useQuery } from '@tanstack/react-query';
+import { useQueries, useQuery } from '@tanstack/react-query';
 import { ok, type Schema } from '../../api/client';
 import type { Person, Reading } from '../../session/person';
 import { usePerson } from '../../session/use';
@@ -128,4 +128,18 @@ export function useConsultation(id: string, custodianApi: string | undefined) {
       return ok(at.api.GET('/api/v1/consultations/{id}', { params: { path: { id } } }));
     },
   });
+}
+
+/** Of consultations those whose doctor may still read: before their end, and not withdrawn. */
+export function useOpenGrants(consultations: Consultation[]): Set<string> {
+  const person = usePerson();
+  const candidates = consultations.filter((one) => one.until > Date.now());
+  const answers = useQueries({
+    queries: candidates.map(({ access }) => ({
+      queryKey: ['accesses', access],
+      queryFn: () =>
+        ok(person.home.api.GET('/api/v1/accesses/{id}', { params: { path: { id: access } } })),
+    })),
+  });
+  return new Set(answers.flatMap(({ data }) => (data?.open ? [data.access] : [])));
 }

@@ -5,6 +5,7 @@ import { IconArrowLeft, IconArrowRight, IconZoomIn, IconZoomOut } from '@tabler/
 import { useEffect, useMemo, useRef, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { number } from '../../lib/format';
+import { Scroll } from '../../ui/page';
 import { type Ecg, envelope, type Lead } from './ecg';
 
 const SHORTEST_S = 1;
@@ -290,7 +291,7 @@ function EcgTable({ lead, view }: { lead: Lead; view: Window }) {
   const { low, high } = envelope(lead, view.from, view.to, 10);
   const step = (view.to - view.from) / 10;
   return (
-    <div className="scroll">
+    <Scroll label={t('asTable')}>
       <Table mt="sm">
         <Table.Thead>
           <Table.Tr>
@@ -309,6 +310,6 @@ function EcgTable({ lead, view }: { lead: Lead; view: Window }) {
           ))}
         </Table.Tbody>
       </Table>
-    </div>
+    </Scroll>
   );
 }

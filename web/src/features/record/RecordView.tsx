@@ -18,7 +18,7 @@ import { useTranslation } from 'react-i18next';
 import { age, date, dateTime, number, size } from '../../lib/format';
 import { endingOf, saveFile } from '../../lib/save';
 import { type Opened, reference } from '../../records/open';
-import { Empty, Failure } from '../../ui/page';
+import { Empty, Failure, Scroll } from '../../ui/page';
 import { useNames } from '../care/names';
 import { EcgView } from './EcgView';
 import { decodeEcg, ECG_MEDIA_TYPE } from './ecg';
@@ -84,8 +84,8 @@ export function PersonCard({ about }: { about: About }) {
   );
 }
 
-/** Where a record is from, and that it was checked. */
-export function Source({ opened }: { opened: Opened }) {
+/** Where a record is from, and that it was checked. `by` names the signer where only the page can. */
+export function Source({ opened, by }: { opened: Opened; by?: string }) {
   const { t } = useTranslation();
   const name = useNames();
   const { statement, signer } = opened;
@@ -99,7 +99,7 @@ export function Source({ opened }: { opened: Opened }) {
       />
       <Text size="sm" className="wrap">
         {statement
-          ? t('source.signed', { name: name(signer), at: dateTime(statement.signed) })
+          ? t('source.signed', { name: by ?? name(signer), at: dateTime(statement.signed) })
           : t('source.from', { name: name(signer) })}{' '}
         <Text span size="sm" c="dimmed">
           {t('source.reference', { reference: reference(opened.anchor.record) })}
@@ -254,7 +254,7 @@ function ValueCard({ series }: { series: Series }) {
         </>
       )}
       {table && (
-        <div className="scroll">
+        <Scroll label={t('asTableOf', { name: series.name })}>
           <Table>
             <Table.Thead>
               <Table.Tr>
@@ -273,7 +273,7 @@ function ValueCard({ series }: { series: Series }) {
               ))}
             </Table.Tbody>
           </Table>
-        </div>
+        </Scroll>
       )}
       <Source opened={item.opened} />
     </Card>

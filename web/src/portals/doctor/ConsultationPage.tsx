@@ -118,7 +118,12 @@ function Shared({
     <Stack>
       <Banner about={about} number={one.alias} />
       {questions.map((record) => (
-        <Message key={record.anchor.record} title={t('answers.question')} record={record} />
+        <Message
+          key={record.anchor.record}
+          title={t('answers.question')}
+          record={record}
+          by={record.signer === one.patient ? about.name : undefined}
+        />
       ))}
       {!one.answer && !over && !replying && (
         <div>

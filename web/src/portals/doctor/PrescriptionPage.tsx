@@ -46,7 +46,7 @@ export function PrescriptionPage() {
                 {item.facts.map(([fact, text]) => (
                   <Pair key={fact} word={t(`fact.${fact}`)} text={text} />
                 ))}
-                <Source opened={item.opened} />
+                <Source opened={item.opened} by={profile?.name} />
                 <div>
                   <Text size="sm" c="dimmed">
                     {t('prescription.number')}

@@ -31,7 +31,7 @@ export function Account() {
         {({ me: body, tag }) => (
           <>
             <Standing me={body} />
-            <Profile key={tag} me={body} tag={tag} />
+            <Profile me={body} tag={tag} />
             <Password />
             <Recovery />
           </>

@@ -12,6 +12,7 @@ import {
   useConsultation,
   useConsultations,
   useOpened,
+  useOpenGrants,
 } from '../../features/care/queries';
 import { SectionView } from '../../features/record/RecordView';
 import { date, dateTime } from '../../lib/format';
@@ -90,6 +91,7 @@ function Detail({ one, api }: { one: Consultation; api: string }) {
   const { t } = useTranslation();
   const name = useNames();
   const accesses = useAccesses();
+  const granted = useOpenGrants([one]);
   const own = accesses.data?.find(
     (access) => access.alias === one.alias && access.open && !access.records,
   );
@@ -113,7 +115,7 @@ function Detail({ one, api }: { one: Consultation; api: string }) {
           <Text>{t('answers.asked', { at: dateTime(one.opened) })}</Text>
           <Text>{t('answers.sent', { count: one.records.length, at: date(one.until) })}</Text>
         </div>
-        {one.until > Date.now() && <Withdraw access={one.access} api={api} what={doctor} />}
+        {granted.has(one.access) && <Withdraw access={one.access} api={api} what={doctor} />}
       </Group>
       <Answer query={opened}>
         {(list) => {

@@ -1,5 +1,5 @@
 // Who looked at my data: every reading, with purpose and time; and who may look now.
-import { Badge, Card, Group, Stack, Switch, Table, Text, Title } from '@mantine/core';
+import { Card, Group, Stack, Switch, Table, Text, Title } from '@mantine/core';
 import { useQueries } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
@@ -9,13 +9,14 @@ import {
   type OwnAlias,
   useAccesses,
   useConsultations,
+  useOpenGrants,
   useOwnAliases,
   useSealed,
 } from '../../features/care/queries';
 import { counts } from '../../features/record/sections';
 import { date, dateTime } from '../../lib/format';
 import { usePerson } from '../../session/use';
-import { Answer, Empty, Failure, Page, Waiting } from '../../ui/page';
+import { Answer, Empty, Failure, Page, Scroll, Waiting } from '../../ui/page';
 import { Withdraw } from './AccessPage';
 
 export function Readers() {
@@ -41,8 +42,8 @@ function Allowed() {
   const consultations = useConsultations();
   const apiOf = useApiOf();
   const name = useNames();
-  const now = Date.now();
-  const open = (consultations.data ?? []).filter((one) => one.until > now);
+  const granted = useOpenGrants(consultations.data ?? []);
+  const open = (consultations.data ?? []).filter((one) => granted.has(one.access));
   const own = (accesses.data ?? []).filter((access) => access.open && !access.records);
   if (open.length + own.length === 0) return null;
   return (
@@ -131,7 +132,7 @@ function Readings({ mine }: { mine: OwnAlias[] }) {
       {shown.length === 0 ? (
         <Empty>{t('readers.none')}</Empty>
       ) : (
-        <div className="scroll">
+        <Scroll label={t('readers.list')}>
           <Table striped>
             <Table.Thead>
               <Table.Tr>
@@ -148,7 +149,7 @@ function Readings({ mine }: { mine: OwnAlias[] }) {
               ))}
             </Table.Tbody>
           </Table>
-        </div>
+        </Scroll>
       )}
     </Stack>
   );
@@ -167,9 +168,9 @@ function Row({ receipt }: { receipt: Reading }) {
       <Table.Td>
         {name(receipt.reader, receipt.reader_role)}
         <br />
-        <Badge variant="outline" color="gray">
+        <Text span size="sm" c="dimmed">
           {t(`role.${receipt.reader_role}`)}
-        </Badge>
+        </Text>
       </Table.Td>
       <Table.Td>
         {what.length > 0 ? what.join(', ') : t('records', { count: receipt.records.length })}
