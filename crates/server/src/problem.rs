@@ -16,9 +16,14 @@ use salus_proto::ids::OrganisationId;
 
 use crate::node::{LedgerFailed, SubmitError};
 
-/// The answer to a request that does not get what it wants.
+/// The answer to a request that does not get what it wants. One pointer wide, because every result of
+/// a use case has room for it.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub(crate) struct Problem(Box<Parts>);
+
+/// What a problem says.
+#[derive(Clone, Debug)]
+pub(crate) struct Parts {
     status: StatusCode,
     code: String,
     title: &'static str,
@@ -37,9 +42,23 @@ const MEDIA_TYPE: &str = "application/problem+json";
 /// The result of everything that a request may fail at.
 pub(crate) type Result<T, E = Problem> = core::result::Result<T, E>;
 
+impl core::ops::Deref for Problem {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl core::ops::DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.0
+    }
+}
+
 impl Problem {
     fn new(status: StatusCode, code: &str, title: &'static str) -> Self {
-        Self {
+        Self(Box::new(Parts {
             status,
             code: code.to_owned(),
             title,
@@ -52,7 +71,7 @@ impl Problem {
                 status,
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS
             ),
-        }
+        }))
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -105,10 +124,9 @@ impl Problem {
 
     /// As [`Problem::not_found`], where the thing may exist and the caller may not know.
     pub(crate) fn hidden() -> Self {
-        Self {
-            attempt: true,
-            ..Self::not_found()
-        }
+        let mut problem = Self::not_found();
+        problem.attempt = true;
+        problem
     }
 
     pub(crate) fn malformed(detail: impl Into<String>) -> Self {
