@@ -7,22 +7,22 @@
 //! ```
 //!
 //! Batch and record ids are keyed digests of the alias and the source, so a piece that is taken in
-//! twice has the same ids both times and the node keeps it once.
+//! twice has the same id both times: what the ledger has already is left out, whatever file it comes
+//! in this time.
 
 pub mod pieces;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use salus_crypto::digest::{Secret, derive, hmac_sha256};
 use salus_crypto::label;
 use salus_envelope::seal::{BatchBuilder, ClassKey, Item};
 use salus_envelope::share::{fresh_class_keys, unwrap_class_key};
-use salus_proto::api::record::{Release, ReleaseRequest};
+use salus_proto::api::patient::SealingKeys;
 use salus_proto::command::Action;
 use salus_proto::ids::{BatchId, OrganisationId, PatientAlias, PrincipalId, RecordId};
 use salus_proto::record::{ClassWrap, Content, KeyClass, SealedBatch};
-use salus_proto::role::Purpose;
 use salus_proto::{Digest, Entropy};
 
 use self::pieces::Piece;
@@ -40,7 +40,7 @@ pub struct Intake {
     custodian: OrganisationId,
     secret: Secret,
     profile: Profile,
-    patients: Mutex<BTreeMap<PatientAlias, Arc<tokio::sync::Mutex<Option<ClassKeys>>>>>,
+    patients: Mutex<BTreeMap<PatientAlias, Arc<tokio::sync::Mutex<Option<Known>>>>>,
 }
 
 /// Whether patients' names stay readable.
@@ -52,9 +52,12 @@ pub enum Profile {
     Strict,
 }
 
-struct ClassKeys {
-    epoch: u32,
-    keys: BTreeMap<KeyClass, Secret>,
+/// What an import knows of a patient whose records it adds to.
+struct Known {
+    /// The current class keys and their epochs, which differ once an access was revoked.
+    keys: BTreeMap<KeyClass, (u32, Secret)>,
+    /// Records that are on the ledger.
+    records: BTreeSet<RecordId>,
 }
 
 /// A patient as an import knows them.
@@ -151,26 +154,38 @@ impl Intake {
             self.open_patient(alias).await?;
         }
         let mut stored = Stored::default();
-        for (part, pieces) in (0_u32..).zip(portions(pieces)) {
-            let batch = self.id(b"batch", alias, source, &part.to_be_bytes());
-            let count = pieces.len();
-            let (keys, wraps) = match known.take() {
-                Some(keys) => (keys, Vec::new()),
-                None => self.class_keys(alias, entropy).await?,
+        for (part, mut pieces) in (0_u32..).zip(portions(pieces)) {
+            let batch = BatchId(self.id(b"batch", alias, source, &part.to_be_bytes()));
+            let (mut patient, wraps) = match known.take() {
+                Some(patient) => (patient, Vec::new()),
+                None => self.patient(alias, entropy).await?,
             };
-            let sealed = self.seal(alias, BatchId(batch), name, pieces, &keys, wraps, entropy)?;
-            match self.person.upload(sealed).await {
-                Ok(_) => {
-                    stored.records += count;
-                    *known = Some(keys);
+            let all = pieces.len();
+            let mut records = BTreeSet::new();
+            pieces.retain(|piece| {
+                let record = self.record(alias, piece);
+                !patient.records.contains(&record) && records.insert(record)
+            });
+            stored.known += all - pieces.len();
+            if pieces.is_empty() {
+                if wraps.is_empty() {
+                    *known = Some(patient);
                 }
-                // Taken in before the process ended the last time; the keys at hand may be fresh
-                // ones that the node never got, so they are fetched again.
-                Err(error) if error.code() == Some("batch-conflict") => stored.known += count,
-                Err(error) => return Err(error),
+                continue;
             }
+            let sealed = self.seal(alias, batch, name, pieces, &patient.keys, wraps, entropy)?;
+            // After a failure the keys at hand may be fresh ones that the node never got, so they
+            // are fetched again.
+            self.person.upload(sealed).await?;
+            stored.records += records.len();
+            patient.records.extend(records);
+            *known = Some(patient);
         }
         Ok(stored)
+    }
+
+    fn record(&self, alias: PatientAlias, piece: &Piece) -> RecordId {
+        RecordId(self.id(b"record", alias, &piece.source, &[]))
     }
 
     #[expect(
@@ -183,7 +198,7 @@ impl Intake {
         batch: BatchId,
         name: Option<&str>,
         pieces: Vec<Piece>,
-        keys: &ClassKeys,
+        keys: &BTreeMap<KeyClass, (u32, Secret)>,
         wraps: Vec<ClassWrap>,
         entropy: &mut dyn Entropy,
     ) -> Result<SealedBatch> {
@@ -195,13 +210,13 @@ impl Intake {
             builder.name(name.to_owned());
         }
         for piece in pieces {
-            let record = self.id(b"record", alias, &piece.source, &[]);
+            let record = self.record(alias, &piece);
             let mut salt = [0; 16];
             if piece.signed {
                 entropy.fill(&mut salt);
             }
             let item = Item {
-                record: RecordId(record),
+                record,
                 version: 1,
                 kind: piece.kind,
                 class: piece.class,
@@ -213,20 +228,11 @@ impl Intake {
                 },
                 signed: piece.signed,
             };
-            let key = keys
-                .keys
-                .get(&piece.class)
-                .ok_or(salus_envelope::Error::NoKey {
-                    record: item.record,
-                })?;
-            builder.add(
-                &item,
-                ClassKey {
-                    epoch: keys.epoch,
-                    key,
-                },
-                entropy,
-            )?;
+            let (epoch, key) = keys.get(&piece.class).ok_or(salus_envelope::Error::NoKey {
+                record: item.record,
+            })?;
+            let key = ClassKey { epoch: *epoch, key };
+            builder.add(&item, key, entropy)?;
         }
         Ok(builder.finish(self.person.next_sequence(), None)?)
     }
@@ -238,52 +244,29 @@ impl Intake {
         id
     }
 
-    /// The class keys of a patient: fresh ones, with wraps to go along, for a patient without
-    /// records; the custodian's own otherwise, against a receipt.
-    async fn class_keys(
+    /// What is known of a patient: for one without class keys fresh ones, with wraps to go along;
+    /// otherwise the custodian's own keys and the records.
+    async fn patient(
         &self,
         alias: PatientAlias,
         entropy: &mut (dyn Entropy + Send),
-    ) -> Result<(ClassKeys, Vec<ClassWrap>)> {
-        let mut one_of_each = BTreeMap::new();
-        for record in self.person.sealed_records(alias).await? {
-            if record.epoch > 0 {
-                one_of_each.entry(record.class).or_insert(record.record);
-            }
-        }
+    ) -> Result<(Known, Vec<ClassWrap>)> {
         let recipient = PrincipalId(self.custodian.0);
-        if one_of_each.is_empty() {
+        let path = format!("/patients/{alias}/sealing-keys");
+        let held: SealingKeys = self.person.node().get(&path).await?;
+        if held.class_wraps.is_empty() {
             let own = self.person.keys().x_wing().recipient();
             let fresh = fresh_class_keys(alias, recipient, &own, entropy)?;
-            let keys = KeyClass::ALL.into_iter().zip(fresh.keys).collect();
-            return Ok((ClassKeys { epoch: 1, keys }, fresh.wraps));
+            let keys = fresh.keys.into_iter().map(|key| (1, key));
+            let known = Known {
+                keys: KeyClass::ALL.into_iter().zip(keys).collect(),
+                records: BTreeSet::new(),
+            };
+            return Ok((known, fresh.wraps));
         }
-        let mut records: Vec<RecordId> = one_of_each.into_values().collect();
-        records.sort_unstable();
-        let purpose = Purpose::Operations;
-        let command = self.person.sign(Action::ReadRecords {
-            alias,
-            access: None,
-            records,
-            purpose,
-        });
-        let request = ReleaseRequest {
-            command: command.into(),
-        };
-        let release: Release = self
-            .person
-            .node()
-            .post("/records/releases", &request)
-            .await?;
         let mut keys = BTreeMap::new();
-        let epoch = release
-            .class_wraps
-            .iter()
-            .map(|w| w.epoch)
-            .max()
-            .unwrap_or(0);
-        for wrap in release.class_wraps.into_iter().filter(|w| w.epoch == epoch) {
-            let class = wrap.class;
+        for wrap in held.class_wraps {
+            let (class, epoch) = (wrap.class, wrap.epoch);
             let wrap = ClassWrap {
                 alias,
                 class,
@@ -292,9 +275,12 @@ impl Intake {
                 access: None,
                 wrap: wrap.wrap.0,
             };
-            keys.insert(class, unwrap_class_key(&wrap, self.person.keys().x_wing())?);
+            let key = unwrap_class_key(&wrap, self.person.keys().x_wing())?;
+            keys.insert(class, (epoch, key));
         }
-        Ok((ClassKeys { epoch, keys }, Vec::new()))
+        let records = self.person.sealed_records(alias).await?;
+        let records = records.into_iter().map(|record| record.record).collect();
+        Ok((Known { keys, records }, Vec::new()))
     }
 }
 

@@ -106,7 +106,12 @@ pub fn fhir(bytes: &[u8]) -> Result<OfBundle> {
         };
         let source = sha256_of(&[resource.resource_type.as_bytes(), b"/", name]);
         let piece = |kind, class, title: &str, body: String| Piece {
-            source: sha256_of(&[source.as_bytes(), title.as_bytes()]),
+            // With the content: an amended resource is another record, beside the one that stands.
+            source: sha256_of(&[
+                source.as_bytes(),
+                title.as_bytes(),
+                sha256(body.as_bytes()).as_bytes(),
+            ]),
             kind,
             class,
             media_type: Kind::Json.media_type().to_owned(),

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::opaque_debug;
+use crate::api::record::ReleasedClassWrap;
 use crate::ids::{AccessId, BatchId, OrganisationId, PatientAlias, PrincipalId, RecordId};
 use crate::record::{KeyClass, RecordKind};
 use crate::role::{Purpose, Role};
@@ -69,6 +70,13 @@ pub struct SealedRecordView {
     pub signed: TimestampMs,
     /// The log entry that anchored it.
     pub entry: u64,
+}
+
+/// The current class keys of a patient, for the organisation that keeps and seals their records.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SealingKeys {
+    /// One of each class, wrapped to the organisation; none for a patient without records.
+    pub class_wraps: Vec<ReleasedClassWrap>,
 }
 
 /// One finalised reading of records.

@@ -2,10 +2,11 @@
 
 use salus_contract::table::{Accesses, Patients, get};
 use salus_policy::{Operation, Relation};
-use salus_proto::api::Page;
-use salus_proto::api::patient::{OwnAlias, PatientSummary, Receipt, SealedRecordView};
+use salus_proto::api::patient::{OwnAlias, PatientSummary, Receipt, SealedRecordView, SealingKeys};
+use salus_proto::api::record::ReleasedClassWrap;
+use salus_proto::api::{Binary, Page};
 use salus_proto::command::Action;
-use salus_proto::ids::{AccessId, PatientAlias, RecordId};
+use salus_proto::ids::{AccessId, PatientAlias, PrincipalId, RecordId};
 use salus_proto::record::RecordKind;
 use salus_proto::role::Role;
 use salus_runtime::params;
@@ -207,6 +208,37 @@ impl App {
             .filter(|access| access.is_open(now))
             .map(|access| access.records)
             .collect())
+    }
+
+    /// The current class keys of a patient as they are wrapped to this organisation, which can open
+    /// them anyway: so there is no reading to receipt. Its people get keys for what they read only.
+    pub(crate) async fn sealing_keys(
+        &self,
+        actor: &Actor,
+        alias: PatientAlias,
+    ) -> Result<SealingKeys> {
+        let relation = {
+            let view = self.view()?;
+            let patient = get::<Patients>(&*view, &alias).ok_or_else(Problem::not_found)?;
+            if patient.custodian != self.organisation {
+                return Err(Problem::hidden());
+            }
+            salus_contract::records::relation(&*view, alias, actor.id)
+        };
+        actor.must_or_hidden(Operation::AnchorRecords, relation)?;
+        if actor.id != PrincipalId(self.organisation.0) {
+            return Err(Problem::not_allowed());
+        }
+        let key = self.keys.x_wing().recipient();
+        let wraps = self.vault.sealing_keys(alias, actor.id, &key).await?;
+        let class_wraps = wraps.into_iter().map(|wrap| ReleasedClassWrap {
+            class: wrap.class,
+            epoch: wrap.epoch,
+            wrap: Binary(wrap.wrap),
+        });
+        Ok(SealingKeys {
+            class_wraps: class_wraps.collect(),
+        })
     }
 
     /// Who read what of an alias, when and why.

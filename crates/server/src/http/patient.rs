@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use salus_proto::api::Page;
-use salus_proto::api::patient::{OwnAlias, PatientSummary, Receipt, SealedRecordView};
+use salus_proto::api::patient::{OwnAlias, PatientSummary, Receipt, SealedRecordView, SealingKeys};
 use salus_proto::api::problem::Problem as ProblemBody;
 use salus_proto::ids::PatientAlias;
 use salus_proto::record::RecordKind;
@@ -22,6 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(patients))
         .routes(routes!(mine))
         .routes(routes!(records))
+        .routes(routes!(sealing_keys))
         .routes(routes!(receipts))
 }
 
@@ -76,6 +77,18 @@ async fn records(
     app.sealed_records(&actor, alias, filter.kind, &paging)
         .await
         .map(Json)
+}
+
+/// The current class keys of one's own patient, for sealing more records
+#[utoipa::path(get, path = "/patients/{alias}/sealing-keys", tag = "patients",
+    params(("alias" = PatientAlias, Path)),
+    responses((status = 200, body = SealingKeys), (status = "4XX", body = ProblemBody)))]
+async fn sealing_keys(
+    State(app): State<Arc<App>>,
+    actor: Actor,
+    Path(alias): Path<PatientAlias>,
+) -> Result<Json<SealingKeys>> {
+    app.sealing_keys(&actor, alias).await.map(Json)
 }
 
 /// Who read an alias, what, when and why

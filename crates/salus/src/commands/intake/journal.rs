@@ -28,15 +28,23 @@ pub(super) struct Journal {
     path: PathBuf,
     file: File,
     patients: BTreeMap<Digest, PatientAlias>,
-    sources: BTreeSet<Digest>,
+    sources: BTreeMap<Digest, Known>,
     directory: BTreeSet<Digest>,
+}
+
+/// A source that was taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Known {
+    pub(super) records: usize,
+    /// The one patient whose it is.
+    pub(super) alias: Option<PatientAlias>,
 }
 
 /// One line.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Line {
     Patient(Digest, PatientAlias),
-    Source(Digest, usize),
+    Source(Digest, Known),
     Directory(Digest),
 }
 
@@ -70,7 +78,7 @@ impl Journal {
             path: path.to_owned(),
             file,
             patients: BTreeMap::new(),
-            sources: BTreeSet::new(),
+            sources: BTreeMap::new(),
             directory: BTreeSet::new(),
         };
         for line in text.get(..whole).unwrap_or_default().lines() {
@@ -84,8 +92,8 @@ impl Journal {
         self.patients.get(token).copied()
     }
 
-    pub(super) fn has_source(&self, token: &Digest) -> bool {
-        self.sources.contains(token)
+    pub(super) fn source(&self, token: &Digest) -> Option<Known> {
+        self.sources.get(token).copied()
     }
 
     pub(super) fn has_directory(&self, token: &Digest) -> bool {
@@ -106,7 +114,7 @@ impl Journal {
     fn note(&mut self, line: Line) {
         match line {
             Line::Patient(token, alias) => drop(self.patients.insert(token, alias)),
-            Line::Source(token, _) => drop(self.sources.insert(token)),
+            Line::Source(token, known) => drop(self.sources.insert(token, known)),
             Line::Directory(token) => drop(self.directory.insert(token)),
         }
     }
@@ -116,7 +124,10 @@ impl Line {
     fn text(&self) -> String {
         match self {
             Self::Patient(token, alias) => format!("patient {token} {alias}\n"),
-            Self::Source(token, records) => format!("source {token} {records}\n"),
+            Self::Source(token, Known { records, alias }) => {
+                let alias = alias.map_or_else(String::new, |alias| format!(" {alias}"));
+                format!("source {token} {records}{alias}\n")
+            }
             Self::Directory(token) => format!("directory {token}\n"),
         }
     }
@@ -137,7 +148,11 @@ fn parse(line: &str) -> anyhow::Result<Line> {
     let words: Vec<&str> = line.split(' ').collect();
     Ok(match words.as_slice() {
         ["patient", token, alias] => Line::Patient(token.parse()?, alias.parse()?),
-        ["source", token, records] => Line::Source(token.parse()?, records.parse()?),
+        ["source", token, records, whose @ ..] if whose.len() < 2 => {
+            let alias = whose.first().map(|alias| alias.parse()).transpose()?;
+            let records = records.parse()?;
+            Line::Source(token.parse()?, Known { records, alias })
+        }
         ["directory", token] => Line::Directory(token.parse()?),
         _ => bail!("a line that is none of ours"),
     })
@@ -152,12 +167,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("intake.journal");
         let (token, alias) = (Digest([1; 32]), PatientAlias([2; 16]));
+        let known = Known {
+            records: 3,
+            alias: Some(alias),
+        };
         let mut journal = Journal::open(&path).unwrap();
         journal
-            .add(&[Line::Patient(token, alias), Line::Source(token, 3)])
+            .add(&[Line::Patient(token, alias), Line::Source(token, known)])
             .unwrap();
         assert!(Journal::open(&path).is_err(), "a second import is kept out");
         drop(journal);
+        assert_eq!(Journal::open(&path).unwrap().source(&token), Some(known));
+        check(&path).unwrap();
 
         let whole = std::fs::read(&path).unwrap();
         for cut in 0..whole.len() {
@@ -169,7 +190,7 @@ mod tests {
                 cut >= first_line,
                 "cut at {cut}"
             );
-            assert!(!journal.has_source(&token), "cut at {cut}");
+            assert!(journal.source(&token).is_none(), "cut at {cut}");
             journal.add(&[Line::Directory(token)]).unwrap();
             drop(journal);
             assert!(

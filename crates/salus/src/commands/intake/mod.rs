@@ -4,6 +4,7 @@ mod form;
 mod journal;
 mod source;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +19,7 @@ use salus_runtime::entropy::SystemEntropy;
 use serde::Serialize;
 
 pub(crate) use self::journal::check as check_journal;
-use self::journal::{Journal, Line};
+use self::journal::{Journal, Known, Line};
 pub(crate) use self::source::read_wfdb;
 use self::source::{Source, Sources};
 use crate::config::{self, NodeConfig};
@@ -65,6 +66,19 @@ struct Line1 {
     known: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// The other patient for whom the same file was taken in before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    belongs_to: Option<PatientAlias>,
+}
+
+/// Refusal: the same file is on the ledger as somebody else's.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "it was taken in before, for another patient, whose alias is {alias}; one of the two is wrong: \
+     find out whose it is"
+)]
+struct OfAnother {
+    alias: PatientAlias,
 }
 
 /// The import's summary.
@@ -134,6 +148,7 @@ pub(crate) async fn import(
     let import = Arc::new(Import {
         intake: Intake::new(person, profile),
         journal: Mutex::new(journal),
+        claims: Mutex::default(),
         directory: tokio::sync::Mutex::new(()),
     });
     let total = sources.len();
@@ -170,16 +185,19 @@ pub(crate) async fn import(
                     records: Some(stored.records),
                     known: Some(stored.known),
                     error: None,
+                    belongs_to: None,
                 }
             }
             Err(error) => {
                 summary.failed += 1;
                 let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+                let belongs_to = error.downcast_ref::<OfAnother>().map(|other| other.alias);
                 Line1 {
                     file,
                     records: None,
                     known: None,
                     error: Some(causes.join(": ")),
+                    belongs_to,
                 }
             }
         };
@@ -196,9 +214,19 @@ pub(crate) async fn import(
     Ok(summary)
 }
 
+/// What becomes of a source that was taken in before.
+fn before(records: usize) -> Stored {
+    Stored {
+        records: 0,
+        known: records,
+    }
+}
+
 struct Import {
     intake: Intake,
     journal: Mutex<Journal>,
+    /// Whose the files are that this run takes in, by their tokens: two at once know of each other.
+    claims: Mutex<BTreeMap<Digest, PatientAlias>>,
     /// One batch of shared resources at a time, so that none is stored twice.
     directory: tokio::sync::Mutex<()>,
 }
@@ -207,11 +235,31 @@ impl Import {
     async fn take(&self, source: Source) -> anyhow::Result<Stored> {
         let bytes = source.digest()?;
         let token = self.intake.token("source", &[bytes.as_bytes()]);
-        if self.journal(|j| j.has_source(&token)) {
-            return Ok(Stored::default());
+        let known = self.journal(|j| j.source(&token));
+        if let Some(Known {
+            records,
+            alias: None,
+        }) = known
+        {
+            return Ok(before(records));
         }
         // Parsing takes long for large files; other sources go on meanwhile.
         let read = tokio::task::spawn_blocking(move || source.read()).await??;
+        let mut alias = None;
+        if let ([patient], true) = (&read.patients[..], read.of_one) {
+            let whose = self.intake.token("patient", &[patient.patient.as_bytes()]);
+            if let Some(alias) = known.and_then(|known| known.alias)
+                && self.journal(|j| j.patient(&whose)) != Some(alias)
+            {
+                return Err(OfAnother { alias }.into());
+            }
+            let subject = self.subject("patient", &patient.patient)?;
+            self.claim(token, subject.alias)?;
+            alias = Some(subject.alias);
+        }
+        if let Some(Known { records, .. }) = known {
+            return Ok(before(records));
+        }
         let mut stored = Stored::default();
         for patient in read.patients {
             let part = self.store(&bytes, patient).await?;
@@ -221,8 +269,20 @@ impl Import {
         let shared = self.store_directory(&bytes, read.directory).await?;
         stored.records += shared.records;
         stored.known += shared.known;
-        self.note(&[Line::Source(token, stored.records + stored.known)])?;
+        let records = stored.records + stored.known;
+        self.note(&[Line::Source(token, Known { records, alias })])?;
         Ok(stored)
+    }
+
+    /// Makes sure that this run takes a file in for one patient only.
+    fn claim(&self, token: Digest, whose: PatientAlias) -> Result<(), OfAnother> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        let alias = *claims.entry(token).or_insert(whose);
+        if alias == whose {
+            Ok(())
+        } else {
+            Err(OfAnother { alias })
+        }
     }
 
     async fn store(&self, source: &Digest, patient: OfPatient) -> anyhow::Result<Stored> {

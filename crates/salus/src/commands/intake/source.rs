@@ -37,6 +37,9 @@ enum Origin {
 pub(super) struct Read {
     pub(super) patients: Vec<OfPatient>,
     pub(super) directory: Vec<(Vec<Identity>, Piece)>,
+    /// Whether somebody had to say, or the file itself says as a whole, whose it is: then it is one
+    /// patient's and nobody else's.
+    pub(super) of_one: bool,
 }
 
 /// All sources of an import, in order.
@@ -161,11 +164,9 @@ impl Source {
         }
     }
 
-    /// Digest of the content and of whose it is, streamed: tells whether it was taken in before.
+    /// Digest of the content, streamed: tells whether it was taken in before.
     pub(super) fn digest(&self) -> anyhow::Result<Digest> {
         let mut hash = Sha256::new();
-        hash.update(self.patient.as_deref().unwrap_or_default().as_bytes());
-        hash.update(&[0]);
         match &self.origin {
             Origin::Form(bundle) => hash.update(bundle),
             Origin::File(path) => {
@@ -210,6 +211,7 @@ impl Source {
                 return Ok(Read {
                     patients: vec![of],
                     directory: Vec::new(),
+                    of_one: true,
                 });
             }
             Kind::Png | Kind::Jpeg => pieces::picture(&title, bytes)?,
@@ -233,6 +235,7 @@ impl Source {
         Ok(Read {
             patients: vec![of],
             directory: Vec::new(),
+            of_one: true,
         })
     }
 }
@@ -241,6 +244,7 @@ fn of_bundle(bundle: pieces::OfBundle) -> Read {
     Read {
         patients: bundle.patients,
         directory: bundle.directory,
+        of_one: false,
     }
 }
 
