@@ -5,6 +5,7 @@
 //! with keys and a session there; keys never leave this process. What a person reads is opened here
 //! and only after its digest, its anchor and its signatures were checked.
 
+pub mod account;
 pub mod care;
 pub mod error;
 pub mod intake;

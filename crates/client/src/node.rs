@@ -161,6 +161,12 @@ impl Node {
         self.send(self.request(Method::POST, path)).await.map(drop)
     }
 
+    /// PUT of a JSON body.
+    pub async fn put_json<B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<()> {
+        let request = self.request(Method::PUT, path).json(body);
+        self.send(request).await.map(drop)
+    }
+
     /// PUT of bytes.
     pub async fn put(&self, path: &str, body: Bytes) -> Result<()> {
         let request = self.request(Method::PUT, path);

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use salus_crypto::keyring::{DoorSecret, RecoveryCode, Vault};
 use salus_crypto::keys::SecretKeys;
 use salus_crypto::label;
-use salus_crypto::opaque::{ClientLogin, ClientRegistration};
+use salus_crypto::opaque::ClientRegistration;
+use salus_crypto::wrap::XWingSecret;
 use salus_envelope::seal::Author;
 use salus_proto::api::Binary;
 use salus_proto::api::account::{
@@ -15,10 +16,7 @@ use salus_proto::api::account::{
 use salus_proto::api::command::CommandReceipt;
 use salus_proto::api::ledger::LedgerStatus;
 use salus_proto::api::me::Me;
-use salus_proto::api::session::{
-    Challenge, ChallengeRequest, KeyLogin, KeySession, PasswordFinish, PasswordSession,
-    PasswordStart, PasswordStarted,
-};
+use salus_proto::api::session::{Challenge, ChallengeRequest, KeyLogin, KeySession};
 use salus_proto::command::Action;
 use salus_proto::encode::{to_base64url, to_bytes};
 use salus_proto::ids::{ConsortiumId, OrganisationId, PrincipalId};
@@ -27,7 +25,8 @@ use salus_proto::{Digest, Entropy, TimestampMs};
 use salus_runtime::clock::Clock;
 use zeroize::Zeroizing;
 
-use crate::error::{Error, Result};
+use crate::account::{Account, Opener, register_code};
+use crate::error::Result;
 use crate::node::Node;
 
 /// How long a command stays valid after it was signed.
@@ -93,10 +92,13 @@ pub async fn register(
     let (registration, request) = ClientRegistration::start(wish.password, entropy)?;
     let start = RegistrationStart {
         login: wish.login.to_owned(),
+        door: None,
         request: request.into(),
     };
     let started: RegistrationStarted = node.post("/accounts/registrations", &start).await?;
     let registered = registration.finish(wish.password, &started.response.0, entropy)?;
+    let code = RecoveryCode::generate(entropy);
+    let recovery = register_code(node, wish.login, &code, entropy).await?;
 
     let mut salt = [0; 32];
     entropy.fill(&mut salt);
@@ -116,11 +118,11 @@ pub async fn register(
     let account = principal.as_bytes();
     let door = DoorSecret::Password(&registered.export_key);
     let mut vault = Vault::create(account, keys, door, entropy)?;
-    let code = RecoveryCode::generate(entropy);
     vault.set_door(DoorSecret::RecoveryCode(&code), entropy)?;
     let account = NewAccount {
         login: wish.login.to_owned(),
         upload: registered.upload.into(),
+        recovery_upload: Some(recovery.into()),
         keyring: vault.to_sealed_bytes().into(),
         role: wish.role,
         profile: wish.profile.clone(),
@@ -148,30 +150,9 @@ impl Person {
         clock: Arc<dyn Clock>,
         entropy: &mut (dyn Entropy + Send),
     ) -> Result<Self> {
-        let (client, request) = ClientLogin::start(password, entropy)?;
-        let start = PasswordStart {
-            login: login.to_owned(),
-            request: request.into(),
-        };
-        let started: PasswordStarted = node.post("/sessions/password", &start).await?;
-        let finished = client
-            .finish(password, &started.response.0, entropy)
-            .map_err(refused)?;
-        let finish = PasswordFinish {
-            handshake: started.handshake,
-            finalization: finished.finalization.into(),
-        };
-        let session: PasswordSession = node.post("/sessions/password/finish", &finish).await?;
-        let vault = Vault::open(
-            session.principal.as_bytes(),
-            &session.keyring.0,
-            DoorSecret::Password(&finished.export_key),
-        )?;
-        let keys = Arc::new(SecretKeys::from_keyring_bytes(
-            &vault.keys().to_keyring_bytes(),
-        )?);
-        let node = node.with_token(&to_base64url(&session.token.0));
-        Self::in_session(node, session.principal, keys, clock).await
+        let opener = Opener::Password(password);
+        let account = Account::open(node, login, opener, clock, entropy).await?;
+        Ok(account.into_person())
     }
 
     /// Opens a session with keys that the ledger knows: an organisation at its own node, or a person
@@ -217,7 +198,7 @@ impl Person {
         .await
     }
 
-    async fn in_session(
+    pub(crate) async fn in_session(
         node: Node,
         principal: PrincipalId,
         keys: Arc<SecretKeys>,
@@ -259,6 +240,18 @@ impl Person {
         &self.inner.keys
     }
 
+    /// Unwraps with the key that opens what is wrapped now, or with one that it has replaced.
+    pub fn unwrap<T, E>(
+        &self,
+        unwrap: impl Fn(&XWingSecret) -> core::result::Result<T, E>,
+    ) -> core::result::Result<T, E> {
+        let current = unwrap(self.keys().x_wing());
+        current.or_else(|error| {
+            let mut former = self.keys().x_wings().skip(1);
+            former.find_map(|key| unwrap(key).ok()).ok_or(error)
+        })
+    }
+
     /// The time by this person's clock.
     pub fn now(&self) -> TimestampMs {
         self.inner.clock.now()
@@ -297,13 +290,5 @@ impl Person {
     /// Ends the session.
     pub async fn log_out(self) -> Result<()> {
         self.node.delete("/sessions/current").await
-    }
-}
-
-/// A wrong password and an unknown login look the same.
-fn refused(error: salus_crypto::Error) -> Error {
-    match error {
-        salus_crypto::Error::LoginRefused => Error::LoginRefused,
-        other => other.into(),
     }
 }

@@ -139,7 +139,7 @@ impl Person {
                 access,
                 wrap: wrap.wrap.0.clone(),
             };
-            let key = unwrap_class_key(&wrap, self.keys().x_wing())?;
+            let key = self.unwrap(|secret| unwrap_class_key(&wrap, secret))?;
             keys.insert((wrap.class, wrap.epoch), key);
         }
         Ok(keys)
@@ -175,10 +175,10 @@ impl Person {
                 access: parts.access,
                 wrap: wrap.0.clone(),
             };
-            match unwrap_record_key(&wrap, self.keys().x_wing()) {
+            match self.unwrap(|secret| unwrap_record_key(&wrap, secret)) {
                 Err(_) if wrap.access.is_some() => {
                     wrap.access = None;
-                    unwrap_record_key(&wrap, self.keys().x_wing())?
+                    self.unwrap(|secret| unwrap_record_key(&wrap, secret))?
                 }
                 other => other?,
             }

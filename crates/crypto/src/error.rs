@@ -98,6 +98,9 @@ pub enum Error {
     /// A door that the keyring does not have, already has, or has too many of.
     #[error("the keyring cannot have its doors changed like that")]
     Door,
+    /// The keys have replaced as many others as a keyring holds.
+    #[error("the keys were replaced too often; register anew")]
+    TooManyKeys,
     /// More input than the library or the format takes.
     #[error("too much input")]
     TooLong,
@@ -135,6 +138,7 @@ impl Error {
             Self::LoginRefused => "login-refused",
             Self::VaultClosed => "vault-closed",
             Self::Door => "door",
+            Self::TooManyKeys => "too-many-keys",
             Self::TooLong => "too-long",
             Self::Io(_) => "io",
         }

@@ -190,6 +190,24 @@ impl Vault {
         Ok(())
     }
 
+    /// Puts other keys behind the same doors.
+    ///
+    /// # Errors
+    /// Those of the library, which random bytes never meet.
+    pub fn set_keys(&mut self, keys: SecretKeys, entropy: &mut dyn Entropy) -> Result<(), Error> {
+        let bytes = keys.to_keyring_bytes();
+        let wrap = wrap_under(
+            &self.vault_key,
+            label::KEYRING,
+            &self.account,
+            &bytes,
+            entropy,
+        )?;
+        self.sealed.keyring = wrap;
+        self.keys = keys;
+        Ok(())
+    }
+
     /// Removes a door; the last one stays.
     ///
     /// # Errors

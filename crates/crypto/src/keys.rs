@@ -2,7 +2,7 @@
 
 use salus_proto::Entropy;
 use salus_proto::keys::PublicKeys;
-use salus_proto::sealed::Keyring;
+use salus_proto::sealed::{FORMER_KEYS_LIMIT, Keyring};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::Error;
@@ -25,6 +25,10 @@ pub struct SecretKeys {
     x_wing: XWingSecret,
     seeds: [Secret; 3],
     public: PublicKeys,
+    /// X-Wing keys that were replaced, newest first.
+    former: Vec<(Secret, XWingSecret)>,
+    /// Seeds of the keys that will replace these.
+    next: Option<[Secret; 3]>,
 }
 
 impl SecretKeys {
@@ -63,6 +67,8 @@ impl SecretKeys {
             x_wing,
             seeds,
             public,
+            former: Vec::new(),
+            next: None,
         })
     }
 
@@ -86,6 +92,42 @@ impl SecretKeys {
         &self.x_wing
     }
 
+    /// The key that opens what is wrapped now, then those that were replaced, newest first.
+    pub fn x_wings(&self) -> impl Iterator<Item = &XWingSecret> {
+        core::iter::once(&self.x_wing).chain(self.former.iter().map(|(_, key)| key))
+    }
+
+    /// Makes fresh keys that will replace these, and keeps them beside these until
+    /// [`Self::replaced`]: whatever happens in between, none of the two are lost.
+    ///
+    /// # Errors
+    /// [`Error::TooManyKeys`] if these have replaced [`FORMER_KEYS_LIMIT`] others already.
+    pub fn prepare_next(&mut self, entropy: &mut dyn Entropy) -> Result<(), Error> {
+        if self.former.len() >= FORMER_KEYS_LIMIT {
+            return Err(Error::TooManyKeys);
+        }
+        self.next = Some([(); 3].map(|()| random_secret(entropy)));
+        Ok(())
+    }
+
+    /// The keys that will replace these, which still open what was wrapped to these; `None` unless
+    /// they were prepared.
+    ///
+    /// # Errors
+    /// [`Error::SecretKey`] as for [`Self::generate`].
+    pub fn replaced(&self) -> Result<Option<Self>, Error> {
+        let Some([ed25519, ml_dsa_65, x_wing]) = &self.next else {
+            return Ok(None);
+        };
+        let mut keys = Self::from_seeds(ed25519, ml_dsa_65, x_wing)?;
+        let replaced = core::iter::once(&self.seeds[2]).chain(self.former.iter().map(|f| &f.0));
+        for seed in replaced {
+            keys.former
+                .push((seed.clone(), XWingSecret::from_seed(seed)?));
+        }
+        Ok(Some(keys))
+    }
+
     /// The seeds: Ed25519, ML-DSA-65, X-Wing.
     fn seeds(&self) -> &[Secret; 3] {
         &self.seeds
@@ -100,6 +142,19 @@ impl SecretKeys {
             ed25519: **ed25519,
             ml_dsa_65: **ml_dsa_65,
             x_wing: **x_wing,
+            former: (!self.former.is_empty()).then(|| {
+                self.former
+                    .iter()
+                    .map(|(seed, _)| (**seed).into())
+                    .collect()
+            }),
+            next: self.next.as_ref().map(|seeds| {
+                let mut all = Zeroizing::new([0; 96]);
+                for (place, seed) in all.as_chunks_mut::<32>().0.iter_mut().zip(seeds) {
+                    *place = **seed;
+                }
+                (*all).into()
+            }),
         };
         let bytes = Zeroizing::new(salus_proto::encode::to_bytes(&keyring));
         wipe(&mut keyring);
@@ -113,12 +168,27 @@ impl SecretKeys {
     pub fn from_keyring_bytes(bytes: &[u8]) -> Result<Self, Error> {
         let mut keyring = Keyring::from_bytes(bytes)?;
         let keys = if keyring.version == Keyring::VERSION {
-            Self::from_seeds(&keyring.ed25519, &keyring.ml_dsa_65, &keyring.x_wing)
+            Self::from_keyring(&keyring)
         } else {
             Err(Error::UnknownVersion)
         };
         wipe(&mut keyring);
         keys
+    }
+
+    fn from_keyring(keyring: &Keyring) -> Result<Self, Error> {
+        let mut keys = Self::from_seeds(&keyring.ed25519, &keyring.ml_dsa_65, &keyring.x_wing)?;
+        for seed in keyring.former.iter().flatten() {
+            let seed = Zeroizing::new(**seed);
+            let key = XWingSecret::from_seed(&seed)?;
+            keys.former.push((seed, key));
+        }
+        if let Some(seeds) = &keyring.next
+            && let [ed25519, ml_dsa_65, x_wing] = seeds.as_chunks::<32>().0
+        {
+            keys.next = Some([ed25519, ml_dsa_65, x_wing].map(|seed| Zeroizing::new(*seed)));
+        }
+        Ok(keys)
     }
 }
 
@@ -132,6 +202,12 @@ fn wipe(keyring: &mut Keyring) {
     keyring.ed25519.zeroize();
     keyring.ml_dsa_65.zeroize();
     keyring.x_wing.zeroize();
+    for seed in keyring.former.iter_mut().flatten() {
+        seed.zeroize();
+    }
+    if let Some(seeds) = &mut keyring.next {
+        seeds.zeroize();
+    }
 }
 
 /// A principal's public keys, parsed once and used often.
@@ -178,6 +254,45 @@ mod tests {
         for seed in a.seeds() {
             assert!(!shown.contains(&hex::encode(&seed[..4])));
         }
+    }
+
+    #[test]
+    fn replaced_keys_still_open_what_was_wrapped_before() {
+        let entropy = &mut Seeded::new(4);
+        let mut keys = SecretKeys::generate(entropy).unwrap();
+        let plain = keys.to_keyring_bytes();
+        assert!(keys.replaced().unwrap().is_none());
+        let mut recipients = vec![keys.x_wing().recipient()];
+        for _ in 0..3 {
+            keys.prepare_next(entropy).unwrap();
+            // Written down and read back at every moment.
+            keys = SecretKeys::from_keyring_bytes(&keys.to_keyring_bytes()).unwrap();
+            let next = keys.replaced().unwrap().unwrap();
+            assert_ne!(next.public(), keys.public());
+            keys = SecretKeys::from_keyring_bytes(&next.to_keyring_bytes()).unwrap();
+            assert!(keys.replaced().unwrap().is_none());
+            recipients.push(keys.x_wing().recipient());
+        }
+        recipients.reverse();
+        let opens: Vec<_> = keys
+            .x_wings()
+            .map(|key| key.recipient().to_bytes())
+            .collect();
+        let wanted: Vec<_> = recipients.iter().map(|r| r.to_bytes()).collect();
+        assert_eq!(opens, wanted);
+        assert!(
+            plain.len() < keys.to_keyring_bytes().len(),
+            "keys that replaced none stay as they were"
+        );
+        for _ in 3..FORMER_KEYS_LIMIT {
+            keys.prepare_next(entropy).unwrap();
+            keys = keys.replaced().unwrap().unwrap();
+        }
+        assert!(matches!(
+            keys.prepare_next(entropy),
+            Err(Error::TooManyKeys)
+        ));
+        SecretKeys::from_keyring_bytes(&keys.to_keyring_bytes()).unwrap();
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Bytes of everything sealed: the sealed stream's header and layout, the file for recipients, the
 //! account's keyring. What computes them is `crypto`; docs/formats.md is the reading for strangers.
 
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use crate::encode::{self, Malformed};
@@ -317,7 +318,17 @@ pub struct Keyring {
     /// X-Wing seed (draft-connolly-cfrg-xwing-kem, the decapsulation key).
     #[cbor(n(4), with = "minicbor::bytes")]
     pub x_wing: [u8; 32],
+    /// X-Wing seeds that were replaced, newest first: they open what was wrapped before. At most
+    /// [`FORMER_KEYS_LIMIT`], absent when there are none.
+    #[n(5)]
+    pub former: Option<Vec<ByteArray<32>>>,
+    /// The three seeds, in the order above, that will replace these once the ledger says so.
+    #[n(6)]
+    pub next: Option<ByteArray<96>>,
 }
+
+/// Most replaced X-Wing seeds of one keyring.
+pub const FORMER_KEYS_LIMIT: usize = 64;
 
 impl Keyring {
     /// The version that this crate writes.
@@ -325,7 +336,14 @@ impl Keyring {
 
     /// Reads a keyring.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
-        encode::from_bytes(bytes, 256, "a keyring")
+        const WHAT: &str = "a keyring";
+        let keyring: Self = encode::from_bytes(bytes, 4096, WHAT)?;
+        let former = keyring.former.as_ref().map(Vec::len);
+        if former.is_some_and(|count| count == 0 || count > FORMER_KEYS_LIMIT) {
+            let reason = "no former keys, or too many".to_owned();
+            return Err(Malformed::Structure { what: WHAT, reason });
+        }
+        Ok(keyring)
     }
 }
 

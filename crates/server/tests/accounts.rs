@@ -120,6 +120,7 @@ async fn a_wrong_password_and_an_unknown_login_are_answered_alike_and_slowed_dow
             let (_, request) = ClientLogin::start("wrong", entropy).unwrap();
             let start = PasswordStart {
                 login: login.into(),
+                door: None,
                 request: request.into(),
             };
             match caller

@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::api::session::Door;
 use crate::api::{Binary, opaque_debug};
 use crate::ids::PrincipalId;
 use crate::role::Role;
@@ -13,11 +14,15 @@ pub const LOGIN_LIMIT: usize = 128;
 /// Longest field of a profile, in bytes.
 pub const PROFILE_FIELD_LIMIT: usize = 400;
 
-/// First step of registering, and of changing a password.
+/// First step of registering, and of changing a password or a recovery code.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct RegistrationStart {
     /// The name to log in with; compared without regard to case and surrounding space.
     pub login: String,
+    /// What will open the account: `password`, when absent, or `recovery-code`, whose text (upper
+    /// case, groups of four with hyphens) takes the place of the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<Door>,
     /// OPAQUE `RegistrationRequest`.
     pub request: Binary,
 }
@@ -36,6 +41,9 @@ pub struct NewAccount {
     pub login: String,
     /// OPAQUE `RegistrationRecord`.
     pub upload: Binary,
+    /// OPAQUE `RegistrationRecord` of the recovery code; without it the code opens no session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_upload: Option<Binary>,
     /// CBOR of the [`SealedKeyring`](crate::sealed::SealedKeyring), its doors within.
     pub keyring: Binary,
     /// The role asked for, as in the command.

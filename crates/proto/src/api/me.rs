@@ -27,11 +27,17 @@ pub struct Me {
     pub next_sequence: u64,
 }
 
-/// A new password: the OPAQUE record and the keyring with its new door, replaced together.
+/// A new password, recovery code or keys: OPAQUE records and the keyring with its new doors, replaced
+/// together.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct PasswordChange {
-    /// OPAQUE `RegistrationRecord`, made after `POST /accounts/registrations` with the same login.
-    pub upload: Binary,
+    /// OPAQUE `RegistrationRecord` of the new password, made after `POST /accounts/registrations` with
+    /// the same login; absent to keep the password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Binary>,
+    /// The same of a new recovery code; absent to keep the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_upload: Option<Binary>,
     /// CBOR of the [`SealedKeyring`](crate::sealed::SealedKeyring) with the new door.
     pub keyring: Binary,
 }

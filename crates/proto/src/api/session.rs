@@ -13,6 +13,9 @@ use crate::sealed::DoorKind;
 pub struct PasswordStart {
     /// The login.
     pub login: String,
+    /// What the caller has: `password`, when absent, or `recovery-code`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub door: Option<Door>,
     /// OPAQUE `CredentialRequest` (KE1).
     pub request: Binary,
 }

@@ -112,6 +112,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     2 "0002_server",
     3 "0003_vault",
     4 "0004_incident_reports",
+    5 "0005_recovery",
 ];
 
 /// The tables. Clones share their connections.

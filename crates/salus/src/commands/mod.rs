@@ -1,5 +1,6 @@
 //! One module a command; each has its arguments and a `run`.
 
+mod account;
 pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod consortium;

@@ -12,8 +12,8 @@ use salus_runtime::clock::SystemClock;
 use salus_runtime::entropy::SystemEntropy;
 use serde::Serialize;
 
-use super::session::{Actor, Reach, block_on, read_password};
-use super::words;
+use super::session::{Actor, Reach, block_on, new_password};
+use super::{account, words};
 use crate::node::connect;
 use crate::output::{Exit, Output};
 
@@ -29,6 +29,17 @@ Example:
     Register(Register),
     /// Show who one is: role, standing, profile.
     Show(Actor),
+    /// Set a new password with the recovery code. Prints a new code: the old one is used up.
+    #[command(after_help = "\
+Example:
+  salus person recover --node https://127.0.0.1:8446 --authority consortium/authority.pem --login maya")]
+    Recover(account::Recover),
+    /// Change the password.
+    Password(account::Password),
+    /// Print a new recovery code; the old one opens nothing any more.
+    RecoveryCode(account::Renew),
+    /// Replace one's keys: new ones sign and open from now on; what came before still opens.
+    RotateKeys(account::Renew),
 }
 
 #[derive(Debug, clap::Args)]
@@ -38,9 +49,10 @@ pub(crate) struct Register {
     /// Login of the new account.
     #[arg(long)]
     login: String,
-    /// File with the password on its first line; readable by its owner only.
+    /// File with the password on its first line, readable by its owner only; without it the password
+    /// is asked for on the terminal.
     #[arg(long, value_name = "FILE")]
-    password_file: PathBuf,
+    password_file: Option<PathBuf>,
     /// patient, doctor, staff, operator, data-user or auditor.
     #[arg(long, value_parser = words::word::<Role>)]
     role: Role,
@@ -120,6 +132,12 @@ struct Registered {
 pub(crate) fn person(command: PersonCommand, output: &Output) -> anyhow::Result<Exit> {
     match command {
         PersonCommand::Register(arguments) => block_on(enrol(arguments, output)),
+        PersonCommand::Recover(arguments) => block_on(account::recover(arguments, output)),
+        PersonCommand::Password(arguments) => block_on(account::password(arguments, output)),
+        PersonCommand::RecoveryCode(arguments) => {
+            block_on(account::recovery_code(arguments, output))
+        }
+        PersonCommand::RotateKeys(arguments) => block_on(account::rotate_keys(arguments, output)),
         PersonCommand::Show(actor) => block_on(async {
             let me = actor.session().await?.me().await?;
             output.report(&me, |me| {
@@ -136,7 +154,7 @@ pub(crate) fn person(command: PersonCommand, output: &Output) -> anyhow::Result<
 }
 
 async fn enrol(arguments: Register, output: &Output) -> anyhow::Result<Exit> {
-    let password = read_password(&arguments.password_file)?;
+    let password = new_password(arguments.password_file.as_deref())?;
     let node = connect(&arguments.reach.node, &arguments.reach.authority)?;
     let profile = Profile {
         name: arguments.name,

@@ -1,9 +1,12 @@
 //! Who a command acts as: a person with login and password, or the organisation of a configuration.
 
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use rustix::termios::{self, LocalModes, OptionalActions};
 use salus_client::person::Person;
 use salus_crypto::digest::sha256;
 use salus_proto::Digest;
@@ -15,6 +18,9 @@ use zeroize::Zeroizing;
 use crate::config::NodeConfig;
 use crate::files;
 use crate::node::{connect, organisation_session};
+
+/// Longest line that is read from a terminal, in bytes.
+const LINE_LIMIT: u64 = 4096;
 
 /// A node as anybody reaches it.
 #[derive(Debug, Clone, clap::Args)]
@@ -51,8 +57,9 @@ pub(crate) struct Actor {
     /// Login of the account.
     #[arg(long, required_unless_present = "config")]
     login: Option<String>,
-    /// File with the password on its first line; readable by its owner only.
-    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    /// File with the password on its first line, readable by its owner only; without it the password
+    /// is asked for on the terminal.
+    #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
     /// Go on at another member's node after logging in, for example the hospital that keeps the records.
     #[arg(long, value_name = "URL")]
@@ -66,13 +73,12 @@ impl Actor {
         let person = match (&self.config, &self.node, &self.authority, &self.login) {
             (Some(config), ..) => organisation_session(&NodeConfig::load(config)?, clock).await?,
             (None, Some(node), Some(authority), Some(login)) => {
-                let password =
-                    read_password(self.password_file.as_deref().context("no password file")?)?;
+                let password = secret(self.password_file.as_deref(), "Password")?;
                 let genesis = pinned_genesis(self.genesis.as_deref(), authority)?;
                 let node = connect(node, authority)?.of_consortium(genesis);
                 Person::login(&node, login, &password, clock, &mut SystemEntropy).await?
             }
-            _ => bail!("name a person with --node, --authority, --login and --password-file"),
+            _ => bail!("name a person with --node, --authority and --login"),
         };
         Ok(match &self.at {
             Some(base) => person.at(base).await?,
@@ -93,6 +99,50 @@ fn pinned_genesis(named: Option<&str>, authority: &Path) -> anyhow::Result<Diges
     let genesis = files::read_genesis(&file)
         .context("name the consortium's genesis file or its digest with --genesis")?;
     Ok(sha256(&to_bytes(&genesis)))
+}
+
+/// A secret from its file, or asked for on the terminal, where it does not show.
+pub(crate) fn secret(file: Option<&Path>, what: &str) -> anyhow::Result<Zeroizing<String>> {
+    if let Some(file) = file {
+        return read_password(file);
+    }
+    let typed = ask(what)?;
+    ensure!(!typed.is_empty(), "nothing was entered");
+    Ok(typed)
+}
+
+/// A new password from its file, or asked for twice.
+pub(crate) fn new_password(file: Option<&Path>) -> anyhow::Result<Zeroizing<String>> {
+    if file.is_some() {
+        return secret(file, "");
+    }
+    let first = secret(None, "New password")?;
+    let again = ask("The same again")?;
+    ensure!(*first == *again, "the two are not the same");
+    Ok(first)
+}
+
+/// A line typed on the terminal. What is typed stops to show before it is asked for.
+fn ask(what: &str) -> anyhow::Result<Zeroizing<String>> {
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .with_context(|| {
+            format!("there is no terminal to ask for the {what}; give it in a file")
+        })?;
+    let shown = termios::tcgetattr(&terminal)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    hidden.local_modes.insert(LocalModes::ECHONL);
+    termios::tcsetattr(&terminal, OptionalActions::Flush, &hidden)?;
+    let mut typed = Zeroizing::new(String::new());
+    let read = write!(&terminal, "{what}: ")
+        .and_then(|()| BufReader::new((&terminal).take(LINE_LIMIT)).read_line(&mut typed));
+    termios::tcsetattr(&terminal, OptionalActions::Now, &shown)?;
+    read.context("the terminal cannot be read")?;
+    let line = typed.trim_end_matches(['\r', '\n']);
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
 /// The password on the first line of a file.

@@ -13,7 +13,7 @@ use salus_proto::api::account::{
     AccountCreated, LOGIN_LIMIT, NewAccount, RegistrationStart, RegistrationStarted,
 };
 use salus_proto::api::session::{
-    Challenge, ChallengeRequest, KeyLogin, PasswordFinish, PasswordSession, PasswordStart,
+    Challenge, ChallengeRequest, Door, KeyLogin, PasswordFinish, PasswordSession, PasswordStart,
     PasswordStarted,
 };
 use salus_proto::command::Action;
@@ -47,6 +47,22 @@ pub(crate) fn login(text: &str) -> Result<String> {
     }
 }
 
+/// The name under which OPAQUE knows a login's door. Logins hold no control characters, so no login's
+/// password is another's recovery code.
+fn credential(login: &str, door: Option<Door>) -> Result<Vec<u8>> {
+    match door {
+        None | Some(Door::Password) => Ok(login.as_bytes().to_vec()),
+        Some(Door::RecoveryCode) => Ok([b"recovery-code\0", login.as_bytes()].concat()),
+        Some(Door::Passkey) => Err(Problem::field("/door", "passkeys open no session yet")),
+    }
+}
+
+/// Checks an OPAQUE registration record.
+pub(crate) fn record(pointer: &'static str, upload: &[u8]) -> Result<Vec<u8>> {
+    opaque::finish_registration(upload)
+        .map_err(|_| Problem::field(pointer, "not an OPAQUE registration upload"))
+}
+
 /// Checks that the bytes are a sealed keyring.
 pub(crate) fn keyring(bytes: &[u8]) -> Result<SealedKeyring> {
     SealedKeyring::from_bytes(bytes).map_err(|e| Problem::field("/keyring", e.to_string()))
@@ -55,10 +71,12 @@ pub(crate) fn keyring(bytes: &[u8]) -> Result<SealedKeyring> {
 struct AccountRow {
     principal: PrincipalId,
     password_record: Vec<u8>,
+    recovery_record: Option<Vec<u8>>,
 }
 from_row!(AccountRow {
     principal,
-    password_record
+    password_record,
+    recovery_record
 });
 
 struct HandshakeRow {
@@ -86,7 +104,7 @@ impl App {
             .await?;
         let response = self
             .passwords
-            .start_registration(login.as_bytes(), &start.request.0)
+            .start_registration(&credential(&login, start.door)?, &start.request.0)
             .map_err(|_| Problem::field("/request", "not an OPAQUE registration request"))?;
         Ok(RegistrationStarted {
             response: Binary(response),
@@ -108,8 +126,12 @@ impl App {
             ));
         }
         keyring(&new.keyring.0)?;
-        let password_record = opaque::finish_registration(&new.upload.0)
-            .map_err(|_| Problem::field("/upload", "not an OPAQUE registration upload"))?;
+        let password_record = record("/upload", &new.upload.0)?;
+        let recovery_record = new
+            .recovery_upload
+            .as_ref()
+            .map(|upload| record("/recovery_upload", &upload.0))
+            .transpose()?;
         let salt: [u8; 32] = new
             .profile_salt
             .0
@@ -131,7 +153,8 @@ impl App {
         let now = self.now();
         let (keyring, profile) = (&new.keyring.0, to_bytes(&new.profile));
         self.release_orphan(&login, now).await?;
-        let mine = self.insert_account(principal, &login, &password_record, keyring, now);
+        let records = (password_record.as_slice(), recovery_record.as_deref());
+        let mine = self.insert_account(principal, &login, records, keyring, now);
         if !mine.await? {
             return Err(Problem::conflict("login-taken", "The login is taken"));
         }
@@ -247,19 +270,28 @@ impl App {
         &self,
         principal: PrincipalId,
         login: &str,
-        password_record: &[u8],
+        (password_record, recovery_record): (&[u8], Option<&[u8]>),
         keyring: &[u8],
         now: TimestampMs,
     ) -> Result<bool> {
         let written = transact!(self.database, "create account", |tx| {
             tx.execute(
                 "INSERT INTO account
-                       (principal, login, password_record, keyring, created_at, updated_at)
-                     VALUES ($1, $2, $3, $4, $5, $5)
+                       (principal, login, password_record, recovery_record, keyring, created_at,
+                        updated_at)
+                     VALUES ($1, $2, $3, $4, $5, $6, $6)
                      ON CONFLICT (principal) DO UPDATE SET login = excluded.login,
-                       password_record = excluded.password_record, keyring = excluded.keyring,
+                       password_record = excluded.password_record,
+                       recovery_record = excluded.recovery_record, keyring = excluded.keyring,
                        updated_at = excluded.updated_at",
-                &params![principal, login, password_record, keyring, now],
+                &params![
+                    principal,
+                    login,
+                    password_record,
+                    recovery_record,
+                    keyring,
+                    now
+                ],
             )
             .await
         });
@@ -293,6 +325,7 @@ impl App {
         from: IpAddr,
     ) -> Result<PasswordStarted> {
         let login = login(&start.login)?;
+        let credential = credential(&login, start.door)?;
         let subject = throttle::account(&login);
         self.count_attempt(&[
             (throttle::address(from), self.limits.address_attempts),
@@ -301,14 +334,18 @@ impl App {
         .await?;
         let account: Option<AccountRow> = {
             let tx = &mut self.database.read().await?;
-            let sql = "SELECT principal, password_record FROM account WHERE login = $1";
+            let sql = "SELECT principal, password_record, recovery_record FROM account
+                       WHERE login = $1";
             tx.optional(sql, &params![login]).await
         }?;
-        let record = account.as_ref().map(|row| row.password_record.as_slice());
+        let record = account.as_ref().and_then(|row| match start.door {
+            Some(Door::RecoveryCode) => row.recovery_record.as_deref(),
+            _ => Some(row.password_record.as_slice()),
+        });
         let started = self
             .with_entropy(|entropy| {
                 self.passwords
-                    .start_login(login.as_bytes(), record, &start.request.0, entropy)
+                    .start_login(&credential, record, &start.request.0, entropy)
             })
             .map_err(|_| Problem::field("/request", "not an OPAQUE credential request"))?;
         let handshake: [u8; 32] = self.random();

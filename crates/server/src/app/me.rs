@@ -2,14 +2,14 @@
 
 use salus_contract::next_sequence;
 use salus_crypto::digest::sha256;
-use salus_crypto::opaque;
+use salus_proto::api::Binary;
 use salus_proto::api::account::Profile;
 use salus_proto::api::me::{Me, PasswordChange};
 use salus_proto::encode::{from_bytes, to_bytes};
 use salus_proto::ids::PrincipalId;
 use salus_runtime::{params, transact};
 
-use super::account::keyring;
+use super::account::{keyring, record};
 use super::principal::standing;
 use super::{Actor, App};
 use crate::problem::{Problem, Result};
@@ -105,7 +105,7 @@ impl App {
         Ok(())
     }
 
-    /// Replaces the caller's password record and keyring together, and ends every other session.
+    /// Replaces what opens the caller's account and the keyring together, and ends every other session.
     pub(crate) async fn change_password(
         &self,
         actor: &Actor,
@@ -113,15 +113,21 @@ impl App {
         session: salus_proto::Digest,
     ) -> Result<()> {
         keyring(&change.keyring.0)?;
-        let record = opaque::finish_registration(&change.upload.0)
-            .map_err(|_| Problem::field("/upload", "not an OPAQUE registration upload"))?;
+        let checked = |pointer, upload: &Option<Binary>| {
+            let upload = upload.as_ref();
+            upload.map(|upload| record(pointer, &upload.0)).transpose()
+        };
+        let password = checked("/upload", &change.upload)?;
+        let recovery = checked("/recovery_upload", &change.recovery_upload)?;
         let now = self.now();
         transact!(self.database, "change password", |tx| {
             let changed = tx
                 .execute(
-                    "UPDATE account SET password_record = $2, keyring = $3, updated_at = $4
+                    "UPDATE account SET password_record = COALESCE($2, password_record),
+                         recovery_record = COALESCE($3, recovery_record), keyring = $4,
+                         updated_at = $5
                          WHERE principal = $1",
-                    &params![actor.id, record, change.keyring.0, now],
+                    &params![actor.id, password, recovery, change.keyring.0, now],
                 )
                 .await?;
             if changed == 0 {

@@ -22,7 +22,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(create_account))
 }
 
-/// Start to register, or to change a password (OPAQUE, step 1)
+/// Start to register, or to change a password or recovery code (OPAQUE, step 1)
 #[utoipa::path(post, path = "/accounts/registrations", tag = "accounts", security(()),
     request_body = RegistrationStart,
     responses((status = 200, body = RegistrationStarted), (status = "4XX", body = ProblemBody)))]

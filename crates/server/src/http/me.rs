@@ -58,7 +58,7 @@ async fn change_profile(
     Ok(tagged(StatusCode::NO_CONTENT.into_response(), Some(tag)))
 }
 
-/// Change my password; ends my other sessions
+/// Change my password, recovery code or keys; ends my other sessions
 #[utoipa::path(put, path = "/me/password", tag = "me",
     request_body = PasswordChange,
     responses((status = 204), (status = "4XX", body = ProblemBody)))]

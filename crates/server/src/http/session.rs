@@ -30,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(close))
 }
 
-/// Start to log in with a password (OPAQUE, step 1)
+/// Start to log in with a password or recovery code (OPAQUE, step 1)
 #[utoipa::path(post, path = "/sessions/password", tag = "sessions", security(()),
     request_body = PasswordStart,
     responses((status = 200, body = PasswordStarted), (status = "4XX", body = ProblemBody)))]

@@ -151,6 +151,7 @@ impl Person {
         let account = NewAccount {
             login: login.into(),
             upload: registered.upload.into(),
+            recovery_upload: None,
             keyring: vault.to_sealed_bytes().into(),
             role,
             profile: profile.clone(),
