@@ -12,6 +12,7 @@ pub mod intake;
 pub mod node;
 pub mod person;
 pub mod records;
+pub mod training;
 mod trust;
 pub mod upload;
 

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use salus_crypto::digest::sha256;
 use salus_proto::Digest;
 use salus_proto::api::BASE_PATH;
 use salus_proto::api::Page;
@@ -10,6 +11,7 @@ use salus_proto::api::command::{CommandReceipt, CommandSubmission};
 use salus_proto::api::ledger::{LedgerStatus, MemberDetail};
 use salus_proto::api::principal::PrincipalDetail;
 use salus_proto::api::problem::Problem;
+use salus_proto::api::training::{TrainingUpload, content_digest};
 use salus_proto::ids::PrincipalId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -174,6 +176,16 @@ impl Node {
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(body);
         self.send(request).await.map(drop)
+    }
+
+    /// PUT of a piece of an update or a model, with its digest.
+    pub async fn put_piece(&self, path: &str, piece: Bytes) -> Result<TrainingUpload> {
+        let digest = content_digest(&sha256(&piece));
+        let request = self
+            .request(Method::PUT, path)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header("Content-Digest", digest);
+        self.json(request.body(piece)).await
     }
 
     /// POST of CBOR bytes in the name of a member organisation, signed for this one request (header

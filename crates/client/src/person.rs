@@ -31,6 +31,8 @@ use crate::node::Node;
 
 /// How long a command stays valid after it was signed.
 const COMMAND_VALIDITY_MS: u64 = 10 * 60_000;
+/// Times that an action is signed again after another session used its number.
+const SEQUENCE_TRIES: u32 = 3;
 
 /// A principal with its keys, in a session at one node. Clones share the session.
 #[derive(Clone)]
@@ -282,9 +284,23 @@ impl Person {
         self.author().command(self.next_sequence(), expires, action)
     }
 
-    /// Signs an action, submits it and waits until it is final.
+    /// Signs an action, submits it and waits until it is final. Where another session of the same
+    /// principal has used the number meanwhile, it is signed again with a fresh one.
     pub async fn act(&self, action: Action) -> Result<CommandReceipt> {
+        for _ in 0..SEQUENCE_TRIES {
+            match self.node.submit(self.sign(action.clone())).await {
+                Err(error) if error.code() == Some("replayed") => self.catch_up().await?,
+                other => return other,
+            }
+        }
         self.node.submit(self.sign(action)).await
+    }
+
+    /// Moves to a sequence number that no session has used yet.
+    async fn catch_up(&self) -> Result<()> {
+        let next = self.me().await?.next_sequence;
+        self.inner.next_sequence.fetch_max(next, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Ends the session.

@@ -265,6 +265,31 @@ pub(crate) fn read(
         .ok_or(Refusal::NotGranted)
 }
 
+/// Whether the actor may have a model judge a record: whoever may read it for care.
+pub(crate) fn judge(
+    state: &mut Overlay<'_>,
+    actor: Actor<'_>,
+    alias: PatientAlias,
+    access: Option<AccessId>,
+    record: RecordId,
+    now: TimestampMs,
+) -> Result<(), Refusal> {
+    if !may(actor.principal.role, Operation::UseModel, Relation::Holder) {
+        return Err(Refusal::NotAllowed);
+    }
+    let purpose = match (access, actor.principal.role) {
+        (Some(id), _) => {
+            get::<Accesses>(state, &id)
+                .ok_or(Refusal::NotGranted)?
+                .purpose
+        }
+        // Who wrote a single record is not on the ledger, so authorship is no ground here.
+        (None, Role::Doctor) => return Err(Refusal::NotGranted),
+        (None, _) => Purpose::Operations,
+    };
+    read(state, actor, alias, access, &[record], purpose, now)
+}
+
 fn fresh(state: &Overlay<'_>, id: AccessId) -> Result<(), Refusal> {
     match get::<Accesses>(state, &id) {
         Some(_) => Err(Refusal::AlreadyExists),

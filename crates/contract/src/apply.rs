@@ -18,7 +18,7 @@ use crate::table::{
     Consortium, ConsortiumRow, Keys, Members, Principal, Principals, Standing, Window, Windows,
     get, put,
 };
-use crate::{access, membership, principals, records};
+use crate::{access, membership, principals, records, training};
 
 /// Why bytes cannot become an entry. Nothing was changed and nothing was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -330,6 +330,27 @@ fn perform(
             purpose,
         } => access::read(state, actor, *alias, *access, records, *purpose, now),
         Action::ReportIncident { .. } => principals::report_incident(actor),
+        Action::OfferData { data } => training::offer(state, actor, data, now),
+        Action::ProposeJob { plan } => training::propose(state, actor, plan, context),
+        Action::DecideJob {
+            job,
+            plan,
+            decision,
+        } => training::decide(state, actor, *job, *plan, *decision, context),
+        Action::OpenRound { opened } => training::open(state, actor, opened, context),
+        Action::SendUpdate { update } => training::update(state, actor, update, context),
+        Action::CloseRound { closed } => training::close(state, actor, closed, context),
+        Action::PublishRound { result } => training::publish(state, actor, result, context),
+        Action::UseModel {
+            job,
+            model,
+            alias,
+            access,
+            record,
+        } => {
+            training::model_of(state, *job, *model)?;
+            access::judge(state, actor, *alias, *access, *record, now)
+        }
     }
 }
 

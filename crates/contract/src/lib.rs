@@ -1,4 +1,5 @@
-//! The deterministic machine that every member runs: principals, membership, anchors, access.
+//! The deterministic machine that every member runs: principals, membership, anchors, access,
+//! federated jobs.
 //!
 //! ```text
 //!  bytes --prepare--> Prepared --apply(state, now)--> Entry + writes
@@ -23,6 +24,7 @@ mod access;
 mod membership;
 pub mod principals;
 pub mod records;
+mod training;
 
 pub use apply::{BlockContext, Prepared, Rejection, apply, genesis, next_sequence, prepare};
 pub use salus_proto::command::Refusal;

@@ -12,20 +12,26 @@
 //! | `batch/` + id | [`Batch`] |
 //! | `access/` + id | [`Access`] |
 //! | `consultation/` + id | [`Consultation`] |
+//! | `data/` + digest of the data set | [`Offered`] |
+//! | `plan/` + job | [`Plan`] |
+//! | `job/` + job | [`Job`] |
+//! | `round/` + job + round (4 bytes, big-endian) | [`Round`] |
+//! | `update/` + job + round + site | [`Update`] |
 
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
 
 use salus_proto::encode::to_bytes;
+use salus_proto::federated::{DataCard, Plan, RoundClosed, RoundOpened, RoundResult, Update};
 use salus_proto::ids::{
-    AccessId, BatchId, ConsortiumId, ConsultationId, OrganisationId, PatientAlias, PrincipalId,
-    ProposalId, RecordId,
+    AccessId, BatchId, ConsortiumId, ConsultationId, JobId, OrganisationId, PatientAlias,
+    PrincipalId, ProposalId, RecordId,
 };
 use salus_proto::keys::PublicKeys;
 use salus_proto::member::{Member, MembershipChange};
 use salus_proto::record::KeyClass;
-use salus_proto::role::{Basis, NodeRole, Purpose, Reason, Role};
+use salus_proto::role::{Basis, Decision, NodeRole, Purpose, Reason, Role};
 use salus_proto::{Digest, TimestampMs};
 
 use crate::state::{Overlay, StateRead};
@@ -110,6 +116,43 @@ tables! {
     Accesses: AccessId => Access, b"access/";
     /// Consultations.
     Consultations: ConsultationId => Consultation, b"consultation/";
+    /// Data sets that hospitals offer for training, by their digest.
+    DataSets: Digest => Offered, b"data/";
+    /// Plans of federated jobs.
+    Plans: JobId => Plan, b"plan/";
+    /// Where federated jobs stand.
+    Jobs: JobId => Job, b"job/";
+}
+
+/// Rounds of federated jobs.
+#[derive(Debug)]
+pub struct Rounds;
+
+impl Table for Rounds {
+    type Key = (JobId, u32);
+    type Value = Round;
+    fn key((job, round): &(JobId, u32)) -> Vec<u8> {
+        [b"round/".as_slice(), job.as_bytes(), &round.to_be_bytes()].concat()
+    }
+}
+
+/// Updates that sites vouched for.
+#[derive(Debug)]
+pub struct Updates;
+
+impl Table for Updates {
+    type Key = (JobId, u32, OrganisationId);
+    type Value = Update;
+    fn key((job, round, site): &(JobId, u32, OrganisationId)) -> Vec<u8> {
+        let round = round.to_be_bytes();
+        [
+            b"update/".as_slice(),
+            job.as_bytes(),
+            &round,
+            site.as_bytes(),
+        ]
+        .concat()
+    }
 }
 
 /// The single row about the consortium itself.
@@ -505,6 +548,122 @@ pub struct Answer {
     /// When.
     #[n(2)]
     pub at: TimestampMs,
+}
+
+/// A data set that a hospital offers.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Offered {
+    /// Whose images.
+    #[n(0)]
+    pub owner: OrganisationId,
+    /// What there is.
+    #[n(1)]
+    pub card: DataCard,
+    /// When it was first offered.
+    #[n(2)]
+    pub at: TimestampMs,
+}
+
+/// A site's decision on a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SiteDecision {
+    /// The site.
+    #[n(0)]
+    pub site: OrganisationId,
+    /// Yes or no.
+    #[n(1)]
+    pub decision: Decision,
+    /// Who decided.
+    #[n(2)]
+    pub by: PrincipalId,
+    /// When.
+    #[n(3)]
+    pub at: TimestampMs,
+}
+
+/// Where a job stands between its rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum JobStage {
+    /// The next round may be opened.
+    #[n(0)]
+    Between,
+    /// A round takes updates.
+    #[n(1)]
+    Open,
+    /// A round takes no more updates; its result is awaited.
+    #[n(2)]
+    Closed,
+    /// Every round has been published.
+    #[n(3)]
+    Done,
+}
+
+/// A federated job.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Job {
+    /// The member that averages.
+    #[n(0)]
+    pub coordinator: OrganisationId,
+    /// Digest of the plan.
+    #[n(1)]
+    pub plan: Digest,
+    /// When it was proposed.
+    #[n(2)]
+    pub proposed: TimestampMs,
+    /// Sites that have decided, ascending.
+    #[n(3)]
+    pub decisions: Vec<SiteDecision>,
+    /// Where it stands.
+    #[n(4)]
+    pub stage: JobStage,
+    /// The round of the stage; the number of rounds once done.
+    #[n(5)]
+    pub round: u32,
+    /// Digest of the model that this round starts from, or that the job ended with.
+    #[n(6)]
+    pub model: Digest,
+    /// The entry that last changed anything about the job, its rounds included.
+    #[n(7)]
+    pub changed: u64,
+}
+
+impl Job {
+    /// Whether a site takes part.
+    pub fn takes_part(&self, site: OrganisationId) -> bool {
+        let decided = self.decisions.iter().find(|d| d.site == site);
+        decided.is_some_and(|d| d.decision == Decision::Approve)
+    }
+
+    /// The sites that take part, ascending.
+    pub fn participants(&self) -> impl Iterator<Item = OrganisationId> + '_ {
+        let approved = |d: &&SiteDecision| d.decision == Decision::Approve;
+        self.decisions.iter().filter(approved).map(|d| d.site)
+    }
+}
+
+/// A round of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Round {
+    /// As it was opened.
+    #[n(0)]
+    pub opened: RoundOpened,
+    /// When, by the block.
+    #[n(1)]
+    pub opened_at: TimestampMs,
+    /// As it was closed.
+    #[n(2)]
+    pub closed: Option<RoundClosed>,
+    /// What came of it.
+    #[n(3)]
+    pub result: Option<RoundResult>,
+    /// When the result was published, by the block.
+    #[n(4)]
+    pub published_at: Option<TimestampMs>,
 }
 
 #[cfg(test)]

@@ -296,6 +296,19 @@ impl Server {
     pub fn digest(&self) -> Digest {
         digest(&self.to_bytes())
     }
+
+    /// Where the bytes that sites download lie within [`Self::to_bytes`].
+    pub fn model_range(job: &Job) -> core::ops::Range<u64> {
+        let start = STATE_TAG.len() as u64 + 4;
+        start..start + job.layout().payload_bytes()
+    }
+
+    /// Length of [`Self::to_bytes`].
+    pub fn state_bytes(job: &Job) -> u64 {
+        let (count, _) = moments_of(&job.plan().strategy);
+        let moments = count as u64 * job.layout().values() as u64 * 8;
+        Self::model_range(job).end + moments
+    }
 }
 
 impl Aggregation {
@@ -315,31 +328,47 @@ impl Aggregation {
     /// Adds the payload that an accepted header names. Refuses a payload that is not that one, has
     /// another length or values beyond the clip bound; then nothing has changed.
     pub fn add(&mut self, job: &Job, update: &Update, payload: &[u8]) -> Result<(), Refusal> {
-        let (part, whole) = job.share(update.site)?;
         if self.sites.contains(&update.site) {
             return Err(Refusal::Duplicate(update.site));
         }
-        let values = fixed::from_bytes(payload, job.layout().payload_values())?;
         if digest(payload) != update.payload {
-            return Err(Refusal::WrongPayload);
+            let expected = job.layout().payload_bytes();
+            let found = payload.len() as u64;
+            return Err(if found == expected {
+                Refusal::WrongPayload
+            } else {
+                Refusal::WrongLength { expected, found }
+            });
         }
+        self.add_verified(job, update.site, payload)
+    }
+
+    /// As [`Self::add`], for a payload whose digest the caller has checked against the header.
+    pub fn add_verified(
+        &mut self,
+        job: &Job,
+        site: OrganisationId,
+        payload: &[u8],
+    ) -> Result<(), Refusal> {
+        let (part, whole) = job.share(site)?;
+        if self.sites.contains(&site) {
+            return Err(Refusal::Duplicate(site));
+        }
+        let values = fixed::from_bytes(payload, job.layout().payload_values())?;
         let largest = FixedPoint::largest(part, whole);
         if let Some(index) = values
             .iter()
             .position(|v| v.unsigned_abs() > largest.unsigned_abs())
         {
-            return Err(Refusal::OutOfRange {
-                site: update.site,
-                index,
-            });
+            return Err(Refusal::OutOfRange { site, index });
         }
         match &mut self.updates {
             Updates::Summed(sum) => sum.add(&values)?,
             Updates::Kept(kept) => {
-                kept.insert(update.site, values);
+                kept.insert(site, values);
             }
         }
-        self.sites.insert(update.site);
+        self.sites.insert(site);
         Ok(())
     }
 

@@ -239,6 +239,23 @@ proptest! {
 }
 
 #[test]
+fn a_stored_state_holds_the_model_where_it_says() {
+    for strategy in strategies() {
+        let (job, server) = start(plan(strategy), vec![0.25; 6]);
+        let bytes = server.to_bytes();
+        assert_eq!(
+            bytes.len() as u64,
+            Server::state_bytes(&job),
+            "{strategy:?}"
+        );
+        let range = Server::model_range(&job);
+        let place = |at| usize::try_from(at).unwrap();
+        let (from, to) = (place(range.start), place(range.end));
+        assert_eq!(bytes[from..to], server.model().to_bytes(), "{strategy:?}");
+    }
+}
+
+#[test]
 fn a_stored_state_cut_anywhere_is_refused() {
     let (job, server) = start(plan(strategies()[3]), vec![0.25; 6]);
     let bytes = server.to_bytes();

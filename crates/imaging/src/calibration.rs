@@ -71,6 +71,19 @@ pub enum Warning {
 impl Calibration {
     /// Measures on `indices`; with none of them everything is a warning.
     pub fn measure(judge: &Judge<'_>, data: &DataSet, indices: &[usize]) -> Result<Self, Error> {
+        Self::measure_with(judge, data, indices, indices)
+    }
+
+    /// Measures how far to believe the network on `indices`, which it was not trained on, and what its
+    /// images look like on `looks`, which may be all there are.
+    pub fn measure_with(
+        judge: &Judge<'_>,
+        data: &DataSet,
+        indices: &[usize],
+        looks: &[usize],
+    ) -> Result<Self, Error> {
+        let pixels = |i: &usize| data.samples[*i].pixels.as_slice();
+        let seen: Vec<&[u8]> = looks.iter().map(pixels).collect();
         let images: Vec<&[u8]> = indices
             .iter()
             .map(|i| data.samples[*i].pixels.as_slice())
@@ -88,11 +101,11 @@ impl Calibration {
             distance_limit: 0.0,
             brightness: [0.0; 2],
             contrast: [0.0; 2],
-            layout: Layout::measure(&images, usize::from(data.size_px)),
+            layout: Layout::measure(&seen, usize::from(data.size_px)),
         };
         out.distance_limit =
             high(judged.iter().map(|j| out.distance(&j.features)).collect()) * MARGIN;
-        let (means, deviations): (Vec<f64>, Vec<f64>) = images.iter().map(|i| moments(i)).unzip();
+        let (means, deviations): (Vec<f64>, Vec<f64>) = seen.iter().map(|i| moments(i)).unzip();
         (out.brightness, out.contrast) = (range(means), range(deviations));
         Ok(out)
     }
@@ -122,6 +135,7 @@ impl Calibration {
             || shape
             || !within(self.brightness, brightness)
             || !within(self.contrast, contrast)
+            || self.layout.distance(&picture.planes, picture.side) > self.layout.limit
         {
             out.push(Warning::WrongModality);
         }
@@ -152,20 +166,43 @@ impl Calibration {
 
 /// Width and height of a thumbnail.
 const THUMBNAIL: usize = 8;
-/// The layout's limit is widened less: other organs share much of a film's light and dark.
-const LAYOUT_MARGIN: f64 = 1.1;
+/// Share of images inside the layout's limit, which is not widened: other organs share much of a film's
+/// light and dark, so one film in thirty is rather doubted than a scan of an eye believed.
+const LAYOUT_INSIDE: f64 = 0.97;
+/// Parts in which images are measured by the others, since an image lies too near a mean that it helped
+/// to make.
+const LAYOUT_PARTS: usize = 5;
 /// Share of the mean variance added to every variance, so that the covariance can be inverted.
 const RIDGE: f64 = 0.02;
 
 impl Layout {
     fn measure(images: &[&[u8]], side: usize) -> Self {
-        let size = THUMBNAIL * THUMBNAIL;
         let thumbnails: Vec<Vec<f64>> = images.iter().map(|i| thumbnail(i, side)).collect();
+        let mut distances = Vec::with_capacity(images.len());
+        for part in 0..LAYOUT_PARTS {
+            let others = |at: &usize| at % LAYOUT_PARTS != part;
+            let fitted: Vec<&[f64]> = (0..thumbnails.len())
+                .filter(others)
+                .map(|at| thumbnails[at].as_slice())
+                .collect();
+            let fitted = Self::fit(&fitted);
+            let own = thumbnails.iter().skip(part).step_by(LAYOUT_PARTS);
+            distances.extend(own.map(|thumbnail| fitted.reach(thumbnail)));
+        }
+        let all: Vec<&[f64]> = thumbnails.iter().map(Vec::as_slice).collect();
+        Self {
+            limit: quantile(distances, LAYOUT_INSIDE),
+            ..Self::fit(&all)
+        }
+    }
+
+    fn fit(thumbnails: &[&[f64]]) -> Self {
+        let size = THUMBNAIL * THUMBNAIL;
         let count = thumbnails.len().max(1) as f64;
         let mean = |p: usize| thumbnails.iter().map(|t| t[p]).sum::<f64>() / count;
         let means: Vec<f64> = (0..size).map(mean).collect();
         let mut covariance = vec![0.0; size * size];
-        for t in &thumbnails {
+        for t in thumbnails {
             for i in 0..size {
                 for j in 0..=i {
                     covariance[i * size + j] += (t[i] - means[i]) * (t[j] - means[j]) / count;
@@ -179,17 +216,19 @@ impl Layout {
         let inverse = inverse_cholesky(&covariance, size);
         let triangle =
             (0..size).flat_map(|i| inverse[i * size..=i * size + i].iter().map(|v| *v as f32));
-        let mut out = Self {
+        Self {
             means: means.iter().map(|m| *m as f32).collect(),
             inverse: triangle.collect(),
             limit: 0.0,
-        };
-        out.limit = high(images.iter().map(|i| out.distance(i, side)).collect()) * LAYOUT_MARGIN;
-        out
+        }
     }
 
     fn distance(&self, pixels: &[u8], side: usize) -> f64 {
-        let thumbnail = thumbnail(pixels, side);
+        self.reach(&thumbnail(pixels, side))
+    }
+
+    /// Squared Mahalanobis distance of a thumbnail, per pixel.
+    fn reach(&self, thumbnail: &[f64]) -> f64 {
         let from: Vec<f64> = thumbnail
             .iter()
             .zip(&self.means)
@@ -305,10 +344,14 @@ fn moments(pixels: &[u8]) -> (f64, f64) {
     (mean, (squares as f64 / count - mean * mean).max(0.0).sqrt())
 }
 
-fn high(mut values: Vec<f64>) -> f64 {
+fn high(values: Vec<f64>) -> f64 {
+    quantile(values, INSIDE)
+}
+
+fn quantile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values
-        .get(((values.len() as f64 * INSIDE) as usize).min(values.len().saturating_sub(1)))
+        .get(((values.len() as f64 * share) as usize).min(values.len().saturating_sub(1)))
         .copied()
         .unwrap_or(0.0)
 }
@@ -357,6 +400,46 @@ mod tests {
         let layout = Layout::measure(&films.iter().map(Vec::as_slice).collect::<Vec<_>>(), 32);
         assert!(layout.distance(&film(false), 32) <= layout.limit);
         assert!(layout.distance(&film(true), 32) > layout.limit);
+    }
+
+    #[test]
+    fn scans_of_eyes_are_not_taken_for_chest_films() {
+        let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
+        let data = std::path::Path::new(data);
+        let Ok(archive) = std::fs::read(data.join("pneumonia-cxr-224/test.tar")) else {
+            println!("skipped: the shared sample data is not beside this repository");
+            return;
+        };
+        let side = 64;
+        let decode = |bytes: &[u8]| Picture::decode(bytes, 1, 64).unwrap().planes;
+        let mut films = Vec::new();
+        for entry in tar::Archive::new(archive.as_slice()).entries().unwrap() {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut entry.unwrap(), &mut bytes).unwrap();
+            if !bytes.is_empty() {
+                films.push(decode(&bytes));
+            }
+        }
+        // Every other film is measured, the rest are new to it.
+        let known: Vec<&[u8]> = films.iter().step_by(2).map(Vec::as_slice).collect();
+        let layout = Layout::measure(&known, side);
+        let new: Vec<&Vec<u8>> = films.iter().skip(1).step_by(2).collect();
+        let doubted = new
+            .iter()
+            .filter(|f| layout.distance(f, side) > layout.limit);
+        let (doubted, new) = (doubted.count(), new.len());
+        assert!(doubted * 100 <= 8 * new, "{doubted} of {new} films");
+        let mut scans = 0;
+        for entry in std::fs::read_dir(data.join("oct-samples")).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "jpeg") {
+                let scan = decode(&std::fs::read(&path).unwrap());
+                let distance = layout.distance(&scan, side);
+                assert!(distance > layout.limit, "{}: {distance}", path.display());
+                scans += 1;
+            }
+        }
+        assert_eq!(scans, 4);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::model::{read, write};
 use crate::network::Blueprint;
 use crate::optimiser::Optimiser;
 use crate::simulate::RoundReport;
+use crate::site::{Block, Kept};
 use crate::weights::Weights;
 
 /// The checkpoint's file name.
@@ -27,8 +28,8 @@ const LIMIT_BYTES: u64 = 8 << 30;
 pub(crate) struct Federation {
     pub(crate) server: Server,
     pub(crate) rounds: Vec<RoundReport>,
-    /// Local tensors and controls of each site.
-    pub(crate) sites: Vec<(BTreeMap<usize, Vec<f32>>, Vec<Vec<f32>>)>,
+    /// What each site keeps.
+    pub(crate) sites: Vec<Kept>,
 }
 
 /// One machine's training between two passes.
@@ -92,26 +93,6 @@ struct StoredBest {
     weights: Vec<u8>,
 }
 
-/// Values as little-endian `f32` in one byte string.
-#[derive(Encode, Decode)]
-#[cbor(transparent)]
-struct Block(#[cbor(n(0), with = "minicbor::bytes")] Vec<u8>);
-
-impl Block {
-    fn of(values: &[f32]) -> Self {
-        Self(values.iter().flat_map(|v| v.to_le_bytes()).collect())
-    }
-
-    fn values(&self) -> Vec<f32> {
-        self.0
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| f32::from_le_bytes(*b))
-            .collect()
-    }
-}
-
 fn blocks(tensors: &[Vec<f32>]) -> Vec<Block> {
     tensors.iter().map(|t| Block::of(t)).collect()
 }
@@ -122,12 +103,13 @@ fn tensors(blocks: &[Block]) -> Vec<Vec<f32>> {
 
 impl Federation {
     pub(crate) fn write(&self, file: &Path, job: &Job) -> Result<(), Error> {
-        let site = |(local, control): &(BTreeMap<usize, Vec<f32>>, Vec<Vec<f32>>)| StoredSite {
-            local: local
+        let site = |kept: &Kept| StoredSite {
+            local: kept
+                .local
                 .iter()
                 .map(|(i, v)| (*i as u32, Block::of(v)))
                 .collect(),
-            control: blocks(control),
+            control: blocks(&kept.control),
         };
         let stored = Stored {
             key: job.digest(),
@@ -151,7 +133,10 @@ impl Federation {
                 .iter()
                 .map(|(i, b)| (*i as usize, b.values()))
                 .collect();
-            (local, tensors(&s.control))
+            Kept {
+                local,
+                control: tensors(&s.control),
+            }
         };
         Ok(Some(Self {
             server: Server::from_bytes(job, &stored.state)?,

@@ -4,7 +4,7 @@
 //! ```text
 //!  dataset ──► augment ──► network (kernels, ops) ──► train ──► model ──► predict, heatmap
 //!     │                                                 ▲
-//!     └── partition ──► simulate: sites ── federated ───┘
+//!     └── partition ──► simulate ──► site ── federated ─┘
 //! ```
 
 #![expect(
@@ -30,6 +30,7 @@ pub mod picture;
 pub mod predict;
 pub mod random;
 pub mod simulate;
+pub mod site;
 pub mod train;
 pub mod weights;
 

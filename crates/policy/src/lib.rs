@@ -51,11 +51,25 @@ pub enum Operation {
     ReportIncident,
     /// Read the ledger: entries, checkpoints, proofs, members.
     ReadLedger,
+    /// State which of one's hospital's images may be trained on.
+    OfferData,
+    /// Propose a federated job and run its rounds.
+    CoordinateJob,
+    /// Take part in a job, or not.
+    DecideJob,
+    /// See jobs, their rounds and offered data sets.
+    SeeJobs,
+    /// Get models, states and single updates of a job, to train or to add a round up again.
+    FetchTraining,
+    /// See what one's hospital gained by a job.
+    SeeGain,
+    /// Have a model judge a record.
+    UseModel,
 }
 
 impl Operation {
     /// Every operation, in the order of the grid.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 27] = [
         Self::ChangeMembership,
         Self::AuthoriseProfiles,
         Self::RotateOwnKeys,
@@ -76,6 +90,13 @@ impl Operation {
         Self::WatchIntrusions,
         Self::ReportIncident,
         Self::ReadLedger,
+        Self::OfferData,
+        Self::CoordinateJob,
+        Self::DecideJob,
+        Self::SeeJobs,
+        Self::FetchTraining,
+        Self::SeeGain,
+        Self::UseModel,
     ];
 }
 
@@ -149,6 +170,14 @@ pub fn may(role: Role, operation: Operation, relation: Relation) -> bool {
         (O::WatchIntrusions, Role::Operator | Role::Auditor) => true,
         (O::ReportIncident, Role::Organisation) => true,
         (O::ReadLedger, _) => true,
+        (O::OfferData | O::DecideJob | O::SeeGain, Role::Organisation | Role::Staff) => {
+            relation == R::Custodian
+        }
+        (O::CoordinateJob, Role::Organisation) => relation == R::Own,
+        (O::SeeJobs, _) => true,
+        (O::FetchTraining, Role::Organisation) => true,
+        (O::UseModel, Role::Doctor) => relation == R::Holder,
+        (O::UseModel, Role::Organisation | Role::Staff) => true,
         _ => false,
     }
 }

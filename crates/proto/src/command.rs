@@ -11,9 +11,10 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::federated::{DataCard, Plan, RoundClosed, RoundOpened, RoundResult, Update};
 use crate::ids::{
-    AccessId, BatchId, ConsortiumId, ConsultationId, OrganisationId, PatientAlias, PrincipalId,
-    ProposalId, RecordId,
+    AccessId, BatchId, ConsortiumId, ConsultationId, JobId, OrganisationId, PatientAlias,
+    PrincipalId, ProposalId, RecordId,
 };
 use crate::keys::PublicKeys;
 use crate::member::MembershipChange;
@@ -317,6 +318,89 @@ pub enum Action {
         #[n(1)]
         evidence: Digest,
     },
+    /// A hospital states which of its images may be trained on.
+    #[n(16)]
+    #[cbor(map)]
+    OfferData {
+        /// What there is, in numbers.
+        #[n(0)]
+        data: DataCard,
+    },
+    /// A coordinator proposes a federated job. Its sites decide for themselves.
+    #[n(17)]
+    #[cbor(map)]
+    ProposeJob {
+        /// Everything about it.
+        #[n(0)]
+        plan: Box<Plan>,
+    },
+    /// A site takes part in a job, or does not, or not any more.
+    #[n(18)]
+    #[cbor(map)]
+    DecideJob {
+        /// The job.
+        #[n(0)]
+        job: JobId,
+        /// Digest of the plan that was decided on.
+        #[n(1)]
+        plan: Digest,
+        /// Yes or no; the last one counts.
+        #[n(2)]
+        decision: Decision,
+    },
+    /// The coordinator opens a round.
+    #[n(19)]
+    #[cbor(map)]
+    OpenRound {
+        /// Which, from which model, until when.
+        #[n(0)]
+        opened: RoundOpened,
+    },
+    /// A site vouches for the update that it has uploaded to the coordinator.
+    #[n(20)]
+    #[cbor(map)]
+    SendUpdate {
+        /// The update's header.
+        #[n(0)]
+        update: Update,
+    },
+    /// The coordinator closes a round.
+    #[n(21)]
+    #[cbor(map)]
+    CloseRound {
+        /// Whose updates count.
+        #[n(0)]
+        closed: RoundClosed,
+    },
+    /// The coordinator publishes what came out of a round.
+    #[n(22)]
+    #[cbor(map)]
+    PublishRound {
+        /// The next model and figures.
+        #[n(0)]
+        result: RoundResult,
+    },
+    /// Somebody has a model judge a record that they may read. Accepted and final, this entry is the
+    /// receipt that must exist before the judgement is given out.
+    #[n(23)]
+    #[cbor(map)]
+    UseModel {
+        /// The job that made the model; it has ended.
+        #[n(0)]
+        job: JobId,
+        /// Digest of the model's shared values: the job's last.
+        #[n(1)]
+        model: Digest,
+        /// Whose record.
+        #[n(2)]
+        alias: PatientAlias,
+        /// The grant; absent for the custodian's own people.
+        #[n(3)]
+        access: Option<AccessId>,
+        /// The record.
+        #[n(4)]
+        record: RecordId,
+    },
 }
 
 /// What an incident is about.
@@ -412,6 +496,16 @@ pub enum Refusal {
     #[n(13)]
     #[error("the change of membership is impossible")]
     ImpossibleMembership,
+    /// The update starts from another model than the round's.
+    #[n(14)]
+    #[error(
+        "the update starts from another model than the round; fetch the round's and train again"
+    )]
+    StaleModel,
+    /// The round takes no more updates, or another one is open.
+    #[n(15)]
+    #[error("this round is not open; the site joins the next one")]
+    RoundOver,
 }
 
 /// What became of a finalised command.

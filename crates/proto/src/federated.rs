@@ -417,6 +417,47 @@ pub struct Metric {
     pub images: u32,
 }
 
+/// What a hospital says of images that may be trained on: numbers, no image and no name.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(map)]
+#[serde(deny_unknown_fields)]
+pub struct DataCard {
+    /// Digest of the training images and labels as a network reads them: names the data version.
+    #[n(0)]
+    pub data_set: Digest,
+    /// Digest of the list of sealed records behind it, which stays at the hospital.
+    #[n(1)]
+    pub records: Digest,
+    /// Class names in the order of a network's outputs, 2 to 1,000.
+    #[n(2)]
+    pub classes: Vec<String>,
+    /// Colour channels, 1 or 3.
+    #[n(3)]
+    pub channels: u8,
+    /// Width and height in pixels, 28 to 256.
+    #[n(4)]
+    pub size_px: u16,
+    /// Training images of each class.
+    #[n(5)]
+    pub training_images: Vec<u32>,
+    /// Images of each class that the hospital keeps for its own tests.
+    #[n(6)]
+    pub test_images: Vec<u32>,
+    /// Mean of the training pixels in 0..1.
+    #[n(7)]
+    pub pixel_mean: Micro,
+    /// Standard deviation of the training pixels, above 0.
+    #[n(8)]
+    pub pixel_deviation: Micro,
+}
+
+impl DataCard {
+    /// Training images of all classes.
+    pub fn samples(&self) -> u64 {
+        self.training_images.iter().map(|n| u64::from(*n)).sum()
+    }
+}
+
 /// The federated job as every member signs it. Its digest is the job's meaning.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]

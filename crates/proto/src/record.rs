@@ -96,6 +96,9 @@ pub enum RecordKind {
     /// Any other resource.
     #[n(16)]
     Other,
+    /// A coded finding about an image: what it shows, by whoever labelled it.
+    #[n(17)]
+    Finding,
 }
 
 /// What the world may know of one sealed record. One leaf of a batch's anchors tree.

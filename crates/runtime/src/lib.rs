@@ -6,6 +6,7 @@
 //! | [`entropy`] | randomness | [`SystemEntropy`] | [`SeededEntropy`] |
 //! | [`table`] | SQL | SQLite, PostgreSQL | `testing::for_each_database` |
 //! | [`blob`] | sealed bytes | a folder, S3 | [`FaultyDisk`](fault::FaultyDisk) |
+//! | [`shelf`] | models and updates | a folder | a folder |
 
 pub mod blob;
 pub mod clock;
@@ -13,6 +14,7 @@ pub mod disk;
 pub mod entropy;
 pub mod error;
 pub mod fault;
+pub mod shelf;
 pub mod table;
 #[cfg(feature = "test-util")]
 pub mod testing;
@@ -21,3 +23,4 @@ pub use blob::BlobStore;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use entropy::{SeededEntropy, SystemEntropy};
 pub use error::{Error, Result};
+pub use shelf::Shelf;

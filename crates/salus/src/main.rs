@@ -12,6 +12,7 @@ mod node;
 mod output;
 mod replication;
 mod scrub;
+mod training;
 
 // Its debug build fills whatever is reserved, which costs seconds and gigabytes at every start.
 #[cfg(not(debug_assertions))]

@@ -16,10 +16,12 @@ use salus_proto::encode::{from_base64url, to_base64url, to_bytes};
 use salus_proto::ids::{OrganisationId, PrincipalId};
 use salus_proto::member::{Genesis, Member};
 use salus_replica::{Contract, NoteSigner, Running, Timing};
+use salus_runtime::Shelf;
 use salus_runtime::blob::{BlobStore, S3Config};
 use salus_runtime::clock::Clock;
 use salus_runtime::entropy::SystemEntropy;
 use salus_runtime::table::Database;
+use salus_server::training::Training;
 use salus_server::{Config, Limits, Parts, Policy, Server, TlsFiles};
 use salus_vault::Vault;
 use tokio::task::JoinHandle;
@@ -29,6 +31,7 @@ use crate::config::{NodeConfig, OwnRecords};
 use crate::files::{self, NodeKeys};
 use crate::replication::Outbox;
 use crate::scrub::{Others, Scrubber};
+use crate::training::SiteTrainer;
 
 /// A node that serves until it is stopped.
 #[derive(Debug)]
@@ -120,6 +123,14 @@ impl RunningNode {
             };
             background.push(tokio::spawn(scrubber.run()));
         }
+        let jobs = config.data.join("training");
+        let training = Training {
+            shelf: Shelf::open(&jobs.join("shelf"))
+                .await
+                .context("the folder of federated jobs does not open")?,
+            trainer: Arc::new(SiteTrainer::new(vault.clone(), &jobs)),
+            reach: connect(&member.api, &config.api.authority)?,
+        };
         let policy = Policy {
             approve_own_records: config.policy.own_records == OwnRecords::Approve,
         };
@@ -143,6 +154,7 @@ impl RunningNode {
                 genesis: genesis_bytes.into(),
                 clock,
                 entropy: Box::new(SystemEntropy),
+                training: Some(training),
             },
         )
         .await

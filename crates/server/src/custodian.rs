@@ -7,20 +7,15 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use salus_contract::Rejection;
-use salus_contract::next_sequence;
 use salus_contract::table::{Batches, get};
-use salus_crypto::label;
-use salus_proto::command::{Action, Command, Entry, Outcome, SignedCommand};
-use salus_proto::encode::to_bytes;
-use salus_proto::ids::{AccessId, BatchId, PrincipalId};
+use salus_proto::command::{Action, Entry, Outcome};
+use salus_proto::ids::{AccessId, BatchId};
 use salus_runtime::{params, transact};
 use salus_vault::{RevokedAccess, decide_own_records};
 
 use crate::app::App;
 use crate::app::command::command_of;
-use crate::node::{SubmitError, consortium, decode_entry};
+use crate::node::decode_entry;
 use crate::problem::Result;
 
 /// Name of the position.
@@ -29,10 +24,6 @@ const READER: &str = "custodian";
 const STEP: usize = 256;
 /// How long to wait after something failed.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a command of the organisation stays good, in ms.
-const VALIDITY_MS: u64 = 60_000;
-/// Times that a sequence number taken by somebody else is tried anew.
-pub(crate) const SEQUENCE_TRIES: u32 = 5;
 
 /// Follows the log until the server stops.
 pub(crate) async fn follow(app: Arc<App>) {
@@ -155,35 +146,10 @@ async fn take_back(app: &App, access: AccessId) -> Result<()> {
 
 /// Grants a linked patient their own records, as the organisation has published.
 async fn approve_own(app: &App, access: AccessId) -> Result<()> {
-    for _ in 0..SEQUENCE_TRIES {
-        let Some(action) = decide_own_records(&*app.view()?, access, app.organisation) else {
-            return Ok(());
-        };
-        let command = sign(app, action)?;
-        match app.ledger.submit(Bytes::from(command)).await {
-            // Refused means that somebody decided meanwhile.
-            Ok(_) => return app.hand_over(access).await,
-            // The organisation's own people used the number first.
-            Err(SubmitError::Rejected(Rejection::Replayed)) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    // Comes back with the next start, or a person decides.
-    tracing::warn!("a decision by policy found no sequence number");
-    Ok(())
-}
-
-/// Signs an action with the organisation's key.
-pub(crate) fn sign(app: &App, action: Action) -> Result<Vec<u8>> {
-    let view = app.view()?;
-    let principal = PrincipalId(app.organisation.0);
-    let command = to_bytes(&Command {
-        consortium: consortium(&*view)?,
-        principal,
-        sequence: next_sequence(&*view, principal),
-        expires: app.now().plus_ms(VALIDITY_MS),
-        action,
-    });
-    let signature = app.keys.ed25519().sign(label::COMMAND, &command);
-    Ok(to_bytes(&SignedCommand { command, signature }))
+    let Some(action) = decide_own_records(&*app.view()?, access, app.organisation) else {
+        return Ok(());
+    };
+    // Refused means that somebody decided meanwhile.
+    app.act_as_organisation(action).await?;
+    app.hand_over(access).await
 }

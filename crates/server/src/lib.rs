@@ -7,6 +7,7 @@
 //!  projection    log -> SQL listings -> events   openapi   the API's description
 //!  custodian     what follows from entries       report    incidents, to the ledger
 //!  web           the portals, embedded             cors      pages of other members
+//!  training      federated jobs: coordinator and site
 //! ```
 //!
 //! **Invariants:** the server holds no key that opens a record for anybody but its own organisation;
@@ -30,6 +31,7 @@ mod server;
 mod session;
 mod throttle;
 mod tls;
+pub mod training;
 mod watch;
 mod web;
 

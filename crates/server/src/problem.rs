@@ -82,6 +82,14 @@ impl Problem {
         &self.code
     }
 
+    /// What to tell whoever caused it.
+    pub(crate) fn reason(&self) -> Option<String> {
+        let first = self.errors.first().map(|error| error.detail.clone());
+        first
+            .or_else(|| self.detail.clone())
+            .or_else(|| Some(self.title.to_owned()))
+    }
+
     pub(crate) fn is_attempt(&self) -> bool {
         self.attempt
     }
@@ -421,7 +429,9 @@ pub(crate) fn refused(refusal: Refusal, entry: u64) -> Problem {
         | Refusal::Expired
         | Refusal::AlreadyExists
         | Refusal::WrongState
-        | Refusal::ImpossibleMembership => StatusCode::CONFLICT,
+        | Refusal::ImpossibleMembership
+        | Refusal::StaleModel
+        | Refusal::RoundOver => StatusCode::CONFLICT,
         Refusal::WrongConsortium | Refusal::OutOfRange | Refusal::KeyNotProven => {
             StatusCode::UNPROCESSABLE_ENTITY
         }

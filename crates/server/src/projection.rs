@@ -8,11 +8,13 @@
 use std::sync::Arc;
 
 use salus_contract::state::StateRead;
-use salus_contract::table::{Accesses, Consultations, Patients, Principals, Proposals, get};
+use salus_contract::table::{
+    Accesses, Consultations, Jobs, Patients, Plans, Principals, Proposals, get,
+};
 use salus_crypto::digest::sha256;
 use salus_proto::api::event::EventKind;
 use salus_proto::command::{Action, Command, Entry, Outcome};
-use salus_proto::ids::{OrganisationId, PatientAlias, PrincipalId};
+use salus_proto::ids::{JobId, OrganisationId, PatientAlias, PrincipalId};
 use salus_proto::member::{Genesis, MembershipChange};
 use salus_proto::role::{Decision, Role};
 use salus_runtime::table::Transaction;
@@ -308,7 +310,41 @@ async fn project(
             )
             .await
             .map(drop),
-        Action::RotateKeys { .. } | Action::ReportIncident { .. } => Ok(()),
+        Action::OfferData { data } => tx
+            .execute(
+                "INSERT INTO listed_data_set (data_set, entry) VALUES ($1, $2)
+                 ON CONFLICT (data_set) DO NOTHING",
+                &params![data.data_set, index],
+            )
+            .await
+            .map(drop),
+        Action::ProposeJob { plan } => tx
+            .execute(
+                "INSERT INTO listed_job (job, entry) VALUES ($1, $2)",
+                &params![plan.job, index],
+            )
+            .await
+            .map(drop),
+        Action::UseModel { job, alias, .. } => {
+            tx.execute(
+                "INSERT INTO listed_use (entry, job) VALUES ($1, $2)",
+                &params![index, job],
+            )
+            .await?;
+            tx.execute(
+                "INSERT INTO listed_receipt (entry, alias) VALUES ($1, $2)",
+                &params![index, alias],
+            )
+            .await
+            .map(drop)
+        }
+        Action::RotateKeys { .. }
+        | Action::ReportIncident { .. }
+        | Action::DecideJob { .. }
+        | Action::OpenRound { .. }
+        | Action::SendUpdate { .. }
+        | Action::CloseRound { .. }
+        | Action::PublishRound { .. } => Ok(()),
     }
 }
 
@@ -455,7 +491,35 @@ fn event_of(view: &dyn StateRead, entry: &Entry, command: &Command) -> Option<Ch
         Action::ReportIncident { .. } => {
             everybody_who_watches(EventKind::Incident, entry.index.to_string())
         }
+        Action::UseModel { alias, .. } => {
+            of_alias(EventKind::Receipt, entry.index.to_string(), alias, &[])
+        }
+        Action::OfferData { data } => {
+            everybody_who_watches(EventKind::Job, data.data_set.to_string())
+        }
+        Action::ProposeJob { plan } => of_job(view, plan.job, author),
+        Action::DecideJob { job, .. } => of_job(view, *job, author),
+        Action::OpenRound { opened } => of_job(view, opened.job, author),
+        Action::SendUpdate { update } => of_job(view, update.job, author),
+        Action::CloseRound { closed } => of_job(view, closed.job, author),
+        Action::PublishRound { result } => of_job(view, result.job, author),
     }
+}
+
+/// A job concerns its coordinator and every site on its roster.
+fn of_job(view: &dyn StateRead, job: JobId, author: PrincipalId) -> Option<Change> {
+    let plan = get::<Plans>(view, &job)?;
+    let coordinator = get::<Jobs>(view, &job)?.coordinator;
+    let mut audience: Vec<PrincipalId> = vec![author, PrincipalId(coordinator.0)];
+    audience.extend(plan.roster.iter().map(|entry| PrincipalId(entry.site.0)));
+    audience.sort_unstable();
+    audience.dedup();
+    Some(Change {
+        kind: EventKind::Job,
+        subject: job.to_string(),
+        custodian: None,
+        audience,
+    })
 }
 
 async fn announce(tx: &mut Transaction, entry: u64, change: &Change) -> salus_runtime::Result<()> {

@@ -9,8 +9,6 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use salus_contract::Rejection;
 use salus_crypto::digest::sha256;
 use salus_proto::command::{Action, IncidentKind};
 use salus_proto::encode::to_bytes;
@@ -19,8 +17,7 @@ use salus_runtime::table::Transaction;
 use salus_runtime::{params, transact};
 
 use crate::app::App;
-use crate::custodian::{SEQUENCE_TRIES, sign};
-use crate::node::{SubmitError, refusal};
+use crate::node::refusal;
 use crate::problem::Result;
 use crate::watch::PERIOD_MS;
 
@@ -188,9 +185,7 @@ async fn submit(app: &App) -> Result<()> {
         let Some(kind) = kind_of(number) else {
             continue;
         };
-        let Some(entry) = submit_one(app, kind, evidence).await? else {
-            return Ok(());
-        };
+        let entry = submit_one(app, kind, evidence).await?;
         transact!(app.database, "note a report", |tx| {
             let sql = "UPDATE incident_report SET entry = $2 WHERE subject = $1";
             tx.execute(sql, &params![subject, entry]).await
@@ -199,23 +194,14 @@ async fn submit(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// The entry of a report; `None` when it has to wait.
-async fn submit_one(app: &App, kind: IncidentKind, evidence: Digest) -> Result<Option<u64>> {
-    for _ in 0..SEQUENCE_TRIES {
-        let command = sign(app, Action::ReportIncident { kind, evidence })?;
-        match app.ledger.submit(Bytes::from(command)).await {
-            Ok(entry) => {
-                if let Some(refusal) = refusal(&entry) {
-                    tracing::error!(%refusal, "the consortium refused the report of an incident");
-                }
-                return Ok(Some(entry.index));
-            }
-            // The organisation's own people used the number first.
-            Err(SubmitError::Rejected(Rejection::Replayed)) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// The entry that a report became.
+async fn submit_one(app: &App, kind: IncidentKind, evidence: Digest) -> Result<u64> {
+    let action = Action::ReportIncident { kind, evidence };
+    let entry = app.act_as_organisation(action).await?;
+    if let Some(refusal) = refusal(&entry) {
+        tracing::error!(%refusal, "the consortium refused the report of an incident");
     }
-    Ok(None)
+    Ok(entry.index)
 }
 
 const KINDS: [IncidentKind; 4] = [

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::app::{App, Limits, Policy};
 use crate::node::Ledger;
 use crate::tls::{self, TlsFiles};
+use crate::training::{Desk, Training, coordinator, site};
 use crate::watch::Watch;
 use crate::{Error, custodian, http, idempotency, projection, report};
 
@@ -69,6 +70,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Box<dyn Entropy + Send>,
+    /// What federated jobs need; a node without it takes part in none.
+    pub training: Option<Training>,
 }
 
 impl fmt::Debug for Parts {
@@ -122,6 +125,8 @@ impl Server {
             projected: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
             entropy: Mutex::new(parts.entropy),
+            desk: parts.training.map(Desk::new),
+            own_sequence: Mutex::new(0),
         });
         let next = projection::begin(&app, &genesis).await?;
         app.projected.send_replace(next);
@@ -132,6 +137,8 @@ impl Server {
             tokio::spawn(projection::follow(app.clone())),
             tokio::spawn(custodian::follow(app.clone())),
             tokio::spawn(report::follow(app.clone())),
+            tokio::spawn(coordinator::follow(app.clone())),
+            tokio::spawn(site::follow(app.clone())),
             tokio::spawn(sweep(app.clone())),
         ];
         let service = http::service(&app).into_make_service_with_connect_info::<SocketAddr>();

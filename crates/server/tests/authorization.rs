@@ -15,7 +15,7 @@ use salus_proto::api::account::Profile;
 use salus_proto::api::problem::Problem;
 use salus_proto::command::{Action, IncidentKind};
 use salus_proto::encode::{to_base64url, to_bytes};
-use salus_proto::ids::{AccessId, BatchId, ConsultationId, PatientAlias, RecordId};
+use salus_proto::ids::{AccessId, BatchId, ConsultationId, JobId, PatientAlias, RecordId};
 use salus_proto::record::{Content, KeyClass, RecordKind};
 use salus_proto::role::{Basis, Decision, Purpose, Reason, Role};
 use salus_proto::{Digest, Entropy as _};
@@ -88,6 +88,23 @@ fn body(operation: &str, person: &Person, things: &Things, node: &TestNode) -> O
             ));
         }
         "PUT /uploads/{id}/parts/{number}" => return Some(Body::Part(vec![0; 100])),
+        "POST /data-sets" => {
+            return Some(Body::Json(json!({
+                "classes": ["a", "b"], "channels": 1, "size_px": 28, "test_percent": 20,
+            })));
+        }
+        "PUT /jobs/{job}/model" | "PUT /jobs/{job}/rounds/{round}/update" => {
+            return Some(Body::Part(vec![0; 100]));
+        }
+        "POST /jobs/{job}/rounds/{round}/update" => return Some(Body::Cbor(vec![0xa0])),
+        "POST /jobs/{job}/model" => return Some(Body::None),
+        "POST /predictions" => Action::UseModel {
+            job: JobId([2; 16]),
+            model: Digest([3; 32]),
+            alias: things.alias,
+            access: None,
+            record: things.record,
+        },
         "PUT /me/profile" => return Some(Body::Json(json!({ "name": "X" }))),
         // Public by nature, and of no use without a protocol run: tested by themselves.
         "PUT /me/password"
@@ -107,6 +124,9 @@ fn body(operation: &str, person: &Person, things: &Things, node: &TestNode) -> O
     let mut body = command(person, action);
     if operation == "POST /consultations" {
         body["record_wraps"] = json!([]);
+    }
+    if operation == "POST /predictions" {
+        body["image"] = json!("AAAA");
     }
     Some(Body::Json(body))
 }
@@ -141,7 +161,7 @@ fn batch(person: &Person, things: &Things, node: &TestNode) -> Vec<u8> {
 }
 
 /// The path with its parameters filled in.
-fn filled(path: &str, things: &Things) -> String {
+fn filled(put: bool, path: &str, things: &Things) -> String {
     let id = match path {
         _ if path.starts_with("/accesses") => things.access.to_string(),
         _ if path.starts_with("/uploads") => "05".repeat(16),
@@ -154,6 +174,9 @@ fn filled(path: &str, things: &Things) -> String {
         .replace("{id}", &id)
         .replace("{index}", "0")
         .replace("{number}", "0")
+        .replace("{job}", &"02".repeat(16))
+        .replace("{round}", "0")
+        .replace("{site}", &"02".repeat(16))
         .replace("{key}", "00")
         .replace("{digest}", &"06".repeat(32))
         .replace("{level}", "0")
@@ -162,6 +185,7 @@ fn filled(path: &str, things: &Things) -> String {
     match path.as_str() {
         _ if path.ends_with("/sealed") => path + "?receipt=0",
         "/ledger/consistency" => path + "?from=0&to=1",
+        _ if path.starts_with("/jobs/") && put => path + "?at=0",
         _ => path,
     }
 }
@@ -290,7 +314,13 @@ async fn every_endpoint_answers_every_role_as_committed() {
                     "DELETE /sessions/current" => throw_away_session(&node, person).await,
                     _ => person.caller.clone(),
                 };
-                let answer = ask(&caller, &method, &filled(path, &things), body).await;
+                let answer = ask(
+                    &caller,
+                    &method,
+                    &filled(method == Method::PUT, path, &things),
+                    body,
+                )
+                .await;
                 let _ = writeln!(grid, "    {column:<13} {answer}");
             }
         }

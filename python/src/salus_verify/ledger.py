@@ -17,7 +17,7 @@ MANIFEST_LIMIT = 16 << 10
 MEMBERS_LIMIT = 50
 NODE_ROLES = 4
 ROLES = 7
-RECORD_KINDS = 17
+RECORD_KINDS = 18
 KEY_CLASSES = 3
 
 _id = cbor.byte_string_of(16)
@@ -148,6 +148,15 @@ _purpose, _decision, _reason = cbor.index_below(5), cbor.index_below(2), cbor.in
 _class, _basis, _incident = cbor.index_below(KEY_CLASSES), cbor.index_below(2), cbor.index_below(4)
 _ids = cbor.array_of(_id)
 
+
+def _nested(value: Value) -> object:
+    """A map of its own."""
+    if not isinstance(value, dict):
+        raise Refused("a record of a federated job is not a map")
+    return value
+
+
+
 REGISTER, ROTATE_KEYS, ANCHOR_BATCH = 2, 4, 8
 # Name, required fields and optional fields of each kind of action (`docs/formats.md`, Commands).
 ACTIONS: tuple[tuple[str, dict[int, Read], dict[int, Read]], ...] = (
@@ -175,8 +184,17 @@ ACTIONS: tuple[tuple[str, dict[int, Read], dict[int, Read]], ...] = (
     ("AnswerConsultation", {0: _id, 1: _id, 2: cbor.u32}, {}),
     ("ReadRecords", {0: _id, 2: _ids, 3: _purpose}, {1: _id}),
     ("ReportIncident", {0: _incident, 1: _digest}, {}),
+    # Records of federated jobs stand in no proof bundle: what is within them is not looked into.
+    ("OfferData", {0: _nested}, {}),
+    ("ProposeJob", {0: _nested}, {}),
+    ("DecideJob", {0: _id, 1: _digest, 2: _decision}, {}),
+    ("OpenRound", {0: _nested}, {}),
+    ("SendUpdate", {0: _nested}, {}),
+    ("CloseRound", {0: _nested}, {}),
+    ("PublishRound", {0: _nested}, {}),
+    ("UseModel", {0: _id, 1: _digest, 2: _id, 4: _id}, {3: _id}),
 )
-REFUSALS = 14
+REFUSALS = 16
 
 
 @dataclass(frozen=True)

@@ -209,6 +209,86 @@ pub fn document(title: &str, bytes: Vec<u8>) -> Result<Piece> {
     Ok(piece)
 }
 
+/// Media type of a FHIR resource in JSON.
+pub const FHIR_MEDIA_TYPE: &str = "application/fhir+json";
+/// Where a finding's label comes from: the manifest that the image was taken in with.
+pub const LABEL_SYSTEM: &str = "urn:salus:label";
+/// Whether an image is for training or for testing, by the manifest.
+pub const SPLIT_SYSTEM: &str = "urn:salus:split";
+/// Names an image by the SHA-256 of its bytes.
+pub const IMAGE_SYSTEM: &str = "urn:salus:sha256";
+
+/// A coded finding about an image that is taken in with it: a FHIR R4 Observation that names the image
+/// by the digest of its bytes. Training reads labels from nowhere else.
+pub fn finding(image: &Digest, label: &str, split: Option<&str>) -> Piece {
+    let tags: Vec<serde_json::Value> = split
+        .map(|split| serde_json::json!({ "system": SPLIT_SYSTEM, "code": split }))
+        .into_iter()
+        .collect();
+    let body = serde_json::json!({
+        "resourceType": "Observation",
+        "meta": { "tag": tags },
+        "status": "final",
+        "category": [{ "coding": [{
+            "system": "http://terminology.hl7.org/CodeSystem/observation-category",
+            "code": "imaging",
+        }] }],
+        "code": { "coding": [{
+            "system": "http://loinc.org",
+            "code": "18782-3",
+            "display": "Radiology Study observation (findings)",
+        }] },
+        "derivedFrom": [{ "identifier": { "system": IMAGE_SYSTEM, "value": image.to_string() } }],
+        "valueCodeableConcept": {
+            "coding": [{ "system": LABEL_SYSTEM, "code": label }],
+            "text": label,
+        },
+    });
+    let body = body.to_string().into_bytes();
+    Piece {
+        source: sha256_of(&[image.as_bytes(), b"/finding"]),
+        kind: RecordKind::Finding,
+        class: KeyClass::Medical,
+        media_type: FHIR_MEDIA_TYPE.to_owned(),
+        title: "Finding".to_owned(),
+        body,
+        signed: false,
+    }
+}
+
+/// What a finding says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Digest of the image's bytes.
+    pub image: Digest,
+    /// The label.
+    pub label: String,
+    /// `train`, `test` or another word of the manifest.
+    pub split: Option<String>,
+}
+
+impl Finding {
+    /// Reads a finding; `None` for an observation that is none.
+    pub fn parse(body: &[u8]) -> Option<Self> {
+        let json: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let coded = |value: &serde_json::Value, system: &str| {
+            let codings = value.as_array()?;
+            let coding = codings.iter().find(|coding| coding["system"] == system)?;
+            coding["code"].as_str().map(str::to_owned)
+        };
+        let identifier = json["derivedFrom"]
+            .as_array()?
+            .iter()
+            .map(|from| &from["identifier"])
+            .find(|identifier| identifier["system"] == IMAGE_SYSTEM)?;
+        Some(Self {
+            image: identifier["value"].as_str()?.parse().ok()?,
+            label: coded(&json["valueCodeableConcept"]["coding"], LABEL_SYSTEM)?,
+            split: coded(&json["meta"]["tag"], SPLIT_SYSTEM),
+        })
+    }
+}
+
 fn medical(kind: RecordKind, media_type: &str, title: &str, body: Vec<u8>) -> Piece {
     Piece {
         source: sha256(&body),
@@ -218,5 +298,24 @@ fn medical(kind: RecordKind, media_type: &str, title: &str, body: Vec<u8>) -> Pi
         title: sanitise_name(title),
         body,
         signed: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_reads_back_and_other_observations_are_none() {
+        let image = sha256(b"image");
+        let piece = finding(&image, "pneumonia", Some("test"));
+        let read = Finding::parse(&piece.body).unwrap();
+        assert_eq!((read.image, read.label.as_str()), (image, "pneumonia"));
+        assert_eq!(read.split.as_deref(), Some("test"));
+        let piece = finding(&image, "normal", None);
+        assert_eq!(Finding::parse(&piece.body).unwrap().split, None);
+        for other in [&b"{}"[..], b"[]", b"\xff", b"{\"derivedFrom\":[{}]}"] {
+            assert_eq!(Finding::parse(other), None);
+        }
     }
 }

@@ -4,35 +4,21 @@ use std::path::Path;
 
 use salus_federated::round::{Effect, Event};
 use salus_federated::site::Assignment;
-use salus_federated::strategy::scaffold;
 use salus_federated::{Aggregation, Job, Model as Shared, Round, Server, fixed};
 use salus_proto::TimestampMs;
-use salus_proto::federated::{Normalisation, Plan, Strategy, TensorPolicy, Update};
+use salus_proto::federated::{Normalisation, Strategy, Update};
 
 use crate::dataset::DataSet;
-use crate::optimiser::Optimiser;
 use crate::random::Seeded;
-use crate::train::{Drift, Engine, Learner, Pass};
+use crate::site::{self, install, shared};
+use crate::train::Engine;
 use crate::weights::Weights;
 use crate::{Error, checkpoint};
 
-use super::{
-    ROUND_MS, RoundReport, RunReport, Setting, Settings, Site, Watch, shared, write_report,
-};
+use super::{ROUND_MS, RoundReport, RunReport, Setting, Settings, Site, Watch, write_report};
 
 /// Stream number of absences.
 const ABSENT: u64 = 0xAB;
-
-/// Puts shared values back into their tensors.
-fn install(weights: &mut Weights, plan: &Plan, mut values: &[f32]) {
-    for (tensor, spec) in weights.values_mut().iter_mut().zip(&plan.tensors) {
-        if spec.policy == TensorPolicy::Shared {
-            let (own, rest) = values.split_at(tensor.len().min(values.len()));
-            tensor.copy_from_slice(own);
-            values = rest;
-        }
-    }
-}
 
 /// Trains a federation; writes the model, its configuration and the report into `out`. A run that
 /// was cut short goes on after its last complete round.
@@ -55,13 +41,13 @@ pub fn federated(
     let file = out.join(checkpoint::FILE);
     if let Some(kept) = checkpoint::Federation::read(&file, &job)? {
         (server, rounds) = (kept.server, kept.rounds);
-        for (site, (local, control)) in sites.iter_mut().zip(kept.sites) {
-            (site.local, site.control) = (local, control);
+        for (site, kept) in sites.iter_mut().zip(kept.sites) {
+            site.kept = kept;
         }
     }
     while server.round() < settings.rounds {
         let before = watch.seconds();
-        let mut done = one_round(&setting, &job, &mut server, &mut sites, &initial)?;
+        let mut done = one_round(&setting, &job, &mut server, &mut sites)?;
         let mut weights = initial.clone();
         install(&mut weights, job.plan(), &server.model().values);
         if settings.strategy != Strategy::FedBn {
@@ -70,10 +56,7 @@ pub fn federated(
         done.seconds = watch.seconds() - before;
         watch.round(&done);
         rounds.push(done);
-        let kept = sites
-            .iter()
-            .map(|s| (s.local.clone(), s.control.clone()))
-            .collect();
+        let kept = sites.iter().map(|s| s.kept.clone()).collect();
         let state = checkpoint::Federation {
             server,
             rounds,
@@ -88,7 +71,7 @@ pub fn federated(
     let mut hospitals = Vec::new();
     for site in &sites {
         let mut own = weights.clone();
-        for (i, values) in &site.local {
+        for (i, values) in &site.kept.local {
             own.values_mut()[*i].clone_from(values);
         }
         hospitals.push(setting.site_report(site, &own, personal)?);
@@ -135,7 +118,6 @@ fn one_round(
     job: &Job,
     server: &mut Server,
     sites: &mut [Site],
-    initial: &Weights,
 ) -> Result<RoundReport, Error> {
     let number = server.round();
     let start = TimestampMs(u64::from(number) * ROUND_MS);
@@ -161,7 +143,7 @@ fn one_round(
     for site in sites.iter_mut().filter(|s| !absent.contains(&s.number)) {
         let base = Shared::from_bytes(job.layout(), &broadcast)?;
         let assignment = Assignment::new(job, number, named, &base)?;
-        let (upload, loss) = train_site(setting, job, site, &assignment, initial)?;
+        let (upload, loss) = train_site(setting, job, site, &assignment)?;
         // From here on everything is what a coordinator does with received bytes.
         let (header, payload) = (upload.update.to_bytes(), fixed::to_bytes(&upload.payload));
         let update = Update::from_bytes(&header).map_err(|e| Error::Device(e.to_string()))?;
@@ -207,94 +189,24 @@ fn train_site(
     job: &Job,
     site: &mut Site,
     assignment: &Assignment<'_>,
-    initial: &Weights,
 ) -> Result<(salus_federated::site::Upload, f64), Error> {
-    let plan = job.plan();
-    let mut weights = initial.clone();
-    install(&mut weights, plan, &assignment.base.values);
-    for (i, values) in &site.local {
-        weights.values_mut()[*i].clone_from(values);
-    }
-    let base = weights.values().to_vec();
-    let server_control = split(&assignment.base.controls, plan, &weights);
-    if job.layout().controls() && site.control.is_empty() {
-        site.control = server_control.iter().map(|t| vec![0.0; t.len()]).collect();
-    }
-    let drift = match plan.strategy {
-        Strategy::FedProx { mu } => Drift::Proximal {
-            base: &base,
-            mu: mu.to_f64() as f32,
-        },
-        Strategy::Scaffold { .. } => Drift::Controls {
-            own: &site.control,
-            server: &server_control,
-        },
-        _ => Drift::None,
+    let trainer = site::Site {
+        blueprint: &setting.blueprint,
+        engine: &setting.engine,
+        data: setting.data,
+        training: &site.training,
+        number: site.number as u64,
     };
-    let learner = Learner::new(&setting.blueprint, &plan.training, &setting.engine);
-    let mut optimiser = Optimiser::new(&plan.training, weights.values().iter().map(Vec::len));
-    let (mut loss, mut rates) = (0.0, 0.0);
-    for epoch in 0..u64::from(plan.training.epochs) {
-        let number = u64::from(assignment.round) * u64::from(plan.training.epochs) + epoch;
-        let pass = Pass {
-            site: site.number as u64,
-            number,
-            total: setting.passes(),
-        };
-        let done = learner.pass(
-            &mut weights,
-            &mut optimiser,
-            setting.data,
-            &site.training,
-            pass,
-            drift,
-        )?;
-        loss = done.loss;
-        rates += done.rates;
-    }
-    let mut change = Vec::new();
-    if job.layout().controls() {
-        let mut next = Vec::with_capacity(site.control.len());
-        for (i, own) in site.control.iter().enumerate() {
-            let trained = &weights.values()[i];
-            next.push(scaffold::next_control(
-                own,
-                &server_control[i],
-                &base[i],
-                trained,
-                rates as f32,
-            ));
-        }
-        let pairs = next.iter().flatten().zip(site.control.iter().flatten());
-        change = pairs.map(|(new, old)| new - old).collect();
-        site.control = next;
-    }
-    for (i, spec) in plan.tensors.iter().enumerate() {
-        if spec.policy == TensorPolicy::Local {
-            site.local.insert(i, weights.values()[i].clone());
-        }
-    }
+    let trained = trainer.train(job, assignment.round, assignment.base, &site.kept)?;
     let samples = site.training.len() as u32;
     let upload = assignment.upload(
         job,
         site.id,
-        &shared(&weights, plan),
-        &change,
+        &trained.values,
+        &trained.controls,
         samples,
-        &[(loss, samples)],
+        &[(trained.loss, samples)],
     )?;
-    Ok((upload, loss))
-}
-
-/// Controls of the shared tensors as tensors; empty where the plan has none.
-fn split(mut values: &[f32], plan: &Plan, weights: &Weights) -> Vec<Vec<f32>> {
-    let mut out = Vec::new();
-    for (tensor, spec) in weights.values().iter().zip(&plan.tensors) {
-        if spec.policy == TensorPolicy::Shared && values.len() >= tensor.len() {
-            let (own, rest) = values.split_at(tensor.len());
-            out.push(own.to_vec());
-            values = rest;
-        }
-    }
-    out
+    site.kept = trained.kept;
+    Ok((upload, trained.loss))
 }

@@ -6,14 +6,11 @@ mod federation;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use salus_federated::strategy::fedbn;
 use salus_federated::{Job, Model as Shared};
 use salus_proto::federated::{
     LocalTraining, MetricSpec, Micro, Network, Normalisation, Plan, RosterEntry, Strategy,
-    TensorPolicy, TensorSpec,
 };
 use salus_proto::ids::{JobId, OrganisationId};
 use serde::{Deserialize, Serialize};
@@ -25,6 +22,7 @@ use crate::metrics::{Figures, Report, Scored, figures, report};
 use crate::model::{Lineage, Model, write};
 use crate::network::Blueprint;
 use crate::partition::{Deal, deal};
+use crate::site::{self, shared};
 use crate::train::{Engine, Judge};
 use crate::weights::Weights;
 
@@ -152,9 +150,7 @@ struct Site {
     number: usize,
     training: Vec<usize>,
     validation: Vec<usize>,
-    /// Local tensors by position, and SCAFFOLD's control of every tensor.
-    local: BTreeMap<usize, Vec<f32>>,
-    control: Vec<Vec<f32>>,
+    kept: site::Kept,
 }
 
 /// A run before its first round.
@@ -198,8 +194,7 @@ impl<'a> Setting<'a> {
                 number,
                 training,
                 validation,
-                local: BTreeMap::new(),
-                control: Vec::new(),
+                kept: site::Kept::default(),
             }
         };
         let sites: Vec<Site> = dealt.into_iter().enumerate().map(site).collect();
@@ -357,14 +352,6 @@ impl<'a> Setting<'a> {
     }
 
     fn plan(&self, initial: &Weights) -> Result<Job, Error> {
-        let spec = |info: &crate::network::TensorInfo| TensorSpec {
-            name: info.name.clone(),
-            shape: info.shape.iter().map(|s| *s as u32).collect(),
-            policy: match self.settings.strategy {
-                Strategy::FedBn => fedbn::policy(info.role.normalises()),
-                _ => TensorPolicy::Shared,
-            },
-        };
         let sites = self.sites.len();
         let quorum = sites.saturating_sub(self.settings.absent).max(1);
         let entry = |site: &Site| RosterEntry {
@@ -376,7 +363,7 @@ impl<'a> Setting<'a> {
             job: JobId(u128::from(self.settings.seed).to_be_bytes()),
             purpose: "simulation".into(),
             network: self.blueprint.config().clone(),
-            tensors: initial.infos().iter().map(spec).collect(),
+            tensors: site::tensors(&self.blueprint, &self.settings.strategy),
             strategy: self.settings.strategy,
             training: self.training.clone(),
             rounds: self.settings.rounds,
@@ -395,16 +382,6 @@ impl<'a> Setting<'a> {
         plan.initial_model = Shared::new(&layout, shared(initial, &plan))?.digest();
         Ok(Job::new(plan)?)
     }
-}
-
-/// Values of the shared tensors end to end.
-fn shared(weights: &Weights, plan: &Plan) -> Vec<f32> {
-    let tensors = weights.values().iter().zip(&plan.tensors);
-    tensors
-        .filter(|(_, t)| t.policy == TensorPolicy::Shared)
-        .flat_map(|(v, _)| v)
-        .copied()
-        .collect()
 }
 
 fn write_report(out: &Path, report: &RunReport) -> Result<(), Error> {

@@ -107,13 +107,13 @@ words! {
     KeyClass { Identity Quasi Medical }
     RecordKind {
         Demographics Vitals Ecg Symptom Document Image Medication Encounter Observation Allergy
-        Procedure Wearable Question Answer Prescription QuasiIdentifiers Other
+        Procedure Wearable Question Answer Prescription QuasiIdentifiers Other Finding
     }
     IncidentKind { Tampering Equivocation Intrusion Recovered }
     Refusal {
         WrongConsortium Replayed Expired UnknownPrincipal PendingPrincipal RevokedPrincipal
         NotAllowed NotFound AlreadyExists WrongState OutOfRange NotGranted KeyNotProven
-        ImpossibleMembership
+        ImpossibleMembership StaleModel RoundOver
     }
 }
 

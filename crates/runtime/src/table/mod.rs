@@ -113,6 +113,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     3 "0003_vault",
     4 "0004_incident_reports",
     5 "0005_recovery",
+    6 "0006_training",
 ];
 
 /// The tables. Clones share their connections.

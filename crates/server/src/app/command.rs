@@ -1,16 +1,19 @@
 //! Submitting signed commands and finding what became of them.
 
+use std::sync::PoisonError;
+
 use bytes::Bytes;
-use salus_contract::Rejection;
+use salus_contract::{Rejection, next_sequence};
 use salus_crypto::digest::sha256;
+use salus_crypto::label;
 use salus_proto::api::command::CommandReceipt;
-use salus_proto::command::{COMMAND_LIMIT, Command, Entry, SignedCommand};
-use salus_proto::encode::from_bytes;
+use salus_proto::command::{Action, COMMAND_LIMIT, Command, Entry, SignedCommand};
+use salus_proto::encode::{from_bytes, to_bytes};
 use salus_proto::ids::PrincipalId;
 use salus_runtime::params;
 
 use super::App;
-use crate::node::{SubmitError, decode_entry, members, refusal};
+use crate::node::{SubmitError, consortium, decode_entry, members, refusal};
 use crate::problem::{Problem, Result, refused};
 
 /// Reads a signed command; whether the signature is right is not looked at.
@@ -43,7 +46,56 @@ pub(crate) fn receipt(entry: &Entry) -> CommandReceipt {
     }
 }
 
+/// How long a command of the organisation stays good, in ms.
+const VALIDITY_MS: u64 = 60_000;
+/// Times that a sequence number taken by somebody else is tried anew.
+const SEQUENCE_TRIES: u32 = 5;
+
 impl App {
+    /// Signs an action with the organisation's key and submits it; returns the entry it became, refused
+    /// or not.
+    pub(crate) async fn act_as_organisation(&self, action: Action) -> Result<Entry> {
+        let mut last = Problem::internal();
+        for _ in 0..SEQUENCE_TRIES {
+            let command = self.sign_as_organisation(action.clone())?;
+            match self.ledger.submit(Bytes::from(command)).await {
+                Ok(entry) => {
+                    self.wait_projected(entry.index + 1).await?;
+                    return Ok(entry);
+                }
+                // The organisation's own people used the number first.
+                Err(SubmitError::Rejected(Rejection::Replayed)) => {
+                    last = Rejection::Replayed.into();
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(last)
+    }
+
+    fn sign_as_organisation(&self, action: Action) -> Result<Vec<u8>> {
+        let view = self.view()?;
+        let principal = PrincipalId(self.organisation.0);
+        let sequence = {
+            let mut used = self
+                .own_sequence
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            // One above what the ledger knows, and above what is still on its way from here.
+            *used = next_sequence(&*view, principal).max(*used + 1);
+            *used
+        };
+        let command = to_bytes(&Command {
+            consortium: consortium(&*view)?,
+            principal,
+            sequence,
+            expires: self.now().plus_ms(VALIDITY_MS),
+            action,
+        });
+        let signature = self.keys.ed25519().sign(label::COMMAND, &command);
+        Ok(to_bytes(&SignedCommand { command, signature }))
+    }
+
     /// Submits a command and returns its accepted entry. A command that was ordered before gives
     /// the entry it became, so repeating a request is safe.
     pub(crate) async fn submit(&self, command: &[u8]) -> Result<Entry> {

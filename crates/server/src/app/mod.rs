@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::node::{Ledger, LedgerView};
 use crate::problem::{Problem, Result};
+use crate::training::Desk;
 use crate::watch::Watch;
 
 pub(crate) mod access;
@@ -26,6 +27,7 @@ pub(crate) mod attempt;
 pub(crate) mod batch;
 pub(crate) mod command;
 pub(crate) mod consultation;
+pub(crate) mod job;
 pub(crate) mod ledger;
 pub(crate) mod me;
 pub(crate) mod patient;
@@ -56,6 +58,10 @@ pub(crate) struct App {
     /// Becomes true when the server stops: ends streams.
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) entropy: Mutex<Box<dyn Entropy + Send>>,
+    /// Federated jobs, on a node that takes part in them.
+    pub(crate) desk: Option<Desk>,
+    /// The highest sequence number that this node has used for its organisation.
+    pub(crate) own_sequence: Mutex<u64>,
 }
 
 /// What this organisation has decided once and for all.

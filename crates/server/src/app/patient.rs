@@ -8,7 +8,7 @@ use salus_proto::api::{Binary, Page};
 use salus_proto::command::Action;
 use salus_proto::ids::{AccessId, PatientAlias, PrincipalId, RecordId};
 use salus_proto::record::RecordKind;
-use salus_proto::role::Role;
+use salus_proto::role::{Purpose, Role};
 use salus_runtime::params;
 use salus_vault::{PatientFilter, RecordFilter, SealedItem};
 
@@ -279,14 +279,20 @@ impl App {
         let entry = self.entry(index)?;
         let command = command_of(&entry)?;
         let reader = Actor::known(&*self.view()?, command.principal)?;
-        let Action::ReadRecords {
-            access,
-            records,
-            purpose,
-            ..
-        } = command.action
-        else {
-            return Err(Problem::internal());
+        let (access, records, purpose) = match command.action {
+            Action::ReadRecords {
+                access,
+                records,
+                purpose,
+                ..
+            } => (access, records, purpose),
+            Action::UseModel { access, record, .. } => {
+                let view = self.view()?;
+                let grant = access.and_then(|access| get::<Accesses>(&*view, &access));
+                let purpose = grant.map_or(Purpose::Operations, |grant| grant.purpose);
+                (access, vec![record], purpose)
+            }
+            _ => return Err(Problem::internal()),
         };
         Ok(Receipt {
             entry: index,

@@ -35,6 +35,7 @@ mod consultation;
 mod event;
 pub(crate) mod extract;
 mod health;
+mod job;
 mod ledger;
 mod me;
 mod patient;
@@ -66,6 +67,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             .merge(peer::routes())
             .merge(event::routes())
             .merge(attempt::routes())
+            .merge(job::routes())
             .merge(health::routes()),
     )
 }

@@ -65,8 +65,8 @@ async fn sealed(
     let wanted = headers
         .get(header::RANGE)
         .and_then(|value| value.to_str().ok());
-    let mut response = match wanted.map(|text| range(text, length)) {
-        None | Some(Asked::Whole) => {
+    let mut response = match asked(wanted, length) {
+        Asked::Whole => {
             let bytes = app.sealed(&actor, record, query.receipt).await?;
             let mut response = Body::from_stream(bytes).into_response();
             response
@@ -74,7 +74,7 @@ async fn sealed(
                 .insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             response
         }
-        Some(Asked::Part(range)) => {
+        Asked::Part(range) => {
             let place = format!("bytes {}-{}/{length}", range.start, range.end - 1);
             let bytes = app
                 .sealed_range(&actor, record, query.receipt, range)
@@ -85,7 +85,7 @@ async fn sealed(
             }
             response
         }
-        Some(Asked::Nothing) => return Err(Problem::range_not_satisfiable()),
+        Asked::Nothing => return Err(Problem::range_not_satisfiable()),
     };
     let headers = response.headers_mut();
     let kind = HeaderValue::from_static("application/octet-stream");
@@ -96,13 +96,18 @@ async fn sealed(
 
 /// What a `Range` header asks for.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub(super) enum Asked {
     /// Everything: the header is one that a server may ignore (RFC 9110, section 14.2).
     Whole,
     /// These bytes.
     Part(Range<u64>),
     /// Bytes that are not there.
     Nothing,
+}
+
+/// Reads the header, if there is one.
+pub(super) fn asked(header: Option<&str>, length: u64) -> Asked {
+    header.map_or(Asked::Whole, |text| range(text, length))
 }
 
 fn range(text: &str, length: u64) -> Asked {

@@ -211,6 +211,7 @@ impl TestNode {
             genesis: genesis_bytes.into(),
             clock: self.clock.clone(),
             entropy: Box::new(SystemEntropy),
+            training: None,
         };
         self.server = Some(Server::start(config, parts).await.unwrap());
         self.running = Some(running);
@@ -272,7 +273,7 @@ impl TestNode {
 }
 
 /// Makes an authority and a certificate for `localhost`; returns the authority's PEM.
-fn certificates(folder: &std::path::Path) -> String {
+pub(crate) fn certificates(folder: &std::path::Path) -> String {
     let authority_key = rcgen::KeyPair::generate().unwrap();
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

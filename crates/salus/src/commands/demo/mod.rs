@@ -4,6 +4,7 @@
 mod nodes;
 mod samples;
 mod story;
+mod training;
 
 use std::path::PathBuf;
 

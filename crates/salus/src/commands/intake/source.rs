@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail, ensure};
 use salus_client::intake::pieces::{self, OfPatient, Piece};
-use salus_clinical::catalogue::read_manifest;
+use salus_clinical::catalogue::{Listed, read_manifest};
 use salus_clinical::fhir::Identity;
 use salus_clinical::sniff::{Kind, sniff};
 use salus_clinical::wfdb;
-use salus_crypto::digest::Sha256;
+use salus_crypto::digest::{Sha256, sha256};
 use salus_proto::Digest;
 
 /// Largest file that is taken in: 2 GiB.
@@ -23,6 +23,8 @@ pub(crate) struct Source {
     origin: Origin,
     /// The hospital's own number of the patient, where the file itself does not say.
     patient: Option<String>,
+    /// What an image shows and what it is for, by the manifest.
+    label: Option<(String, Option<String>)>,
 }
 
 #[derive(Debug)]
@@ -71,6 +73,7 @@ impl Sources {
         self.sources.push(Source {
             origin: Origin::Form(bundle),
             patient: None,
+            label: None,
         });
     }
 
@@ -79,27 +82,40 @@ impl Sources {
         let about =
             std::fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
         if about.is_dir() {
-            return self.folder(path, patient, 0);
+            return self.folder(path, patient, &BTreeMap::new(), 0);
         }
-        self.file(path.to_owned(), patient);
+        self.file(path.to_owned(), patient, None);
         Ok(())
     }
 
-    fn file(&mut self, path: PathBuf, patient: Option<&str>) {
+    fn file(
+        &mut self,
+        path: PathBuf,
+        patient: Option<&str>,
+        label: Option<(String, Option<String>)>,
+    ) {
         let patient = patient.map(str::to_owned);
         self.sources.push(Source {
             origin: Origin::File(path),
             patient,
+            label,
         });
     }
 
-    fn folder(&mut self, path: &Path, patient: Option<&str>, depth: usize) -> anyhow::Result<()> {
+    fn folder(
+        &mut self,
+        path: &Path,
+        patient: Option<&str>,
+        above: &BTreeMap<PathBuf, Listed>,
+        depth: usize,
+    ) -> anyhow::Result<()> {
         ensure!(
             depth <= DEPTH_LIMIT,
             "{} is nested too deeply",
             path.display()
         );
-        let listed = patients_of_manifest(path)?;
+        let own = manifest(path);
+        let listed = if own.is_empty() { above } else { &own };
         let mut entries = std::fs::read_dir(path)
             .with_context(|| format!("cannot read {}", path.display()))?
             .collect::<Result<Vec<_>, _>>()?;
@@ -108,10 +124,14 @@ impl Sources {
             let path = entry.path();
             let kind = entry.file_type()?;
             if kind.is_dir() {
-                self.folder(&path, patient, depth + 1)?;
+                self.folder(&path, patient, listed, depth + 1)?;
             } else if kind.is_file() && !is_companion(&path) {
-                let named = listed.get(&path).map(String::as_str);
-                self.file(path, named.or(patient));
+                let row = listed.get(&path);
+                let named = row.and_then(|row| row.patient.as_deref()).or(patient);
+                let label = row.and_then(|row| row.label.clone());
+                let label = label.map(|label| (label, row.and_then(|row| row.split.clone())));
+                let named = named.map(str::to_owned);
+                self.file(path, named.as_deref(), label);
             }
         }
         Ok(())
@@ -139,20 +159,17 @@ fn is_companion(path: &Path) -> bool {
         || (extension.len() == 2 && extension.starts_with('d') && !extension.ends_with('m'))
 }
 
-/// Which patient a folder's manifest gives each file.
-fn patients_of_manifest(folder: &Path) -> anyhow::Result<BTreeMap<PathBuf, String>> {
-    let path = folder.join("manifest.csv");
-    let Ok(csv) = std::fs::read(&path) else {
-        return Ok(BTreeMap::new());
+/// What a folder's manifest says of each file.
+fn manifest(folder: &Path) -> BTreeMap<PathBuf, Listed> {
+    let Ok(csv) = std::fs::read(folder.join("manifest.csv")) else {
+        return BTreeMap::new();
     };
-    // A manifest of another shape gives no patients; the files may say it themselves.
+    // A manifest of another shape says nothing; the files may say it themselves.
     let Ok(rows) = read_manifest(&csv) else {
-        return Ok(BTreeMap::new());
+        return BTreeMap::new();
     };
-    Ok(rows
-        .into_iter()
-        .filter_map(|r| Some((folder.join(r.file), r.patient?)))
-        .collect())
+    let rows = rows.into_iter();
+    rows.map(|row| (folder.join(&row.file), row)).collect()
 }
 
 impl Source {
@@ -197,6 +214,9 @@ impl Source {
             .to_string_lossy()
             .into_owned();
         let bytes = read_file(&path)?;
+        let finding = self
+            .label
+            .map(|(label, split)| pieces::finding(&sha256(&bytes), &label, split.as_deref()));
         let piece = match sniff(&bytes) {
             Kind::Json | Kind::Gzip => return Ok(of_bundle(pieces::fhir(&bytes)?)),
             Kind::Dicom => {
@@ -208,6 +228,7 @@ impl Source {
                 }
                 ensure!(!of.patient.is_empty(), "it names no patient; use --patient");
                 of.name = of.name.filter(|name| !name.is_empty());
+                of.pieces.extend(finding);
                 return Ok(Read {
                     patients: vec![of],
                     directory: Vec::new(),
@@ -230,7 +251,7 @@ impl Source {
         let of = OfPatient {
             patient,
             name: None,
-            pieces: vec![piece],
+            pieces: std::iter::once(piece).chain(finding).collect(),
         };
         Ok(Read {
             patients: vec![of],

@@ -5,6 +5,7 @@ mod care;
 mod evidence;
 mod outage;
 mod records;
+mod training;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use anyhow::{Context as _, bail, ensure};
 use salus_client::Error;
 use salus_client::person::Person;
 use salus_client::records::Opened;
-use salus_proto::ids::{AccessId, ConsultationId, PatientAlias, PrincipalId};
+use salus_proto::ids::{AccessId, ConsultationId, JobId, PatientAlias, PrincipalId};
 use salus_proto::role::Role;
 use salus_proto::{Digest, TimestampMs};
 use salus_runtime::clock::{Clock, SystemClock};
@@ -112,6 +113,8 @@ struct Story<'a> {
     output: &'a Output,
     clock: Arc<dyn Clock>,
     samples: Samples,
+    /// Where real films may be.
+    films: Option<PathBuf>,
     genesis: Digest,
     processes: Vec<Process>,
     people: BTreeMap<&'static str, Person>,
@@ -120,6 +123,7 @@ struct Story<'a> {
     access: Option<AccessId>,
     read: Vec<Opened>,
     consultation: Option<ConsultationId>,
+    job: Option<JobId>,
     reads: usize,
 }
 
@@ -145,6 +149,7 @@ pub(super) async fn tell(arguments: &Arguments, output: &Output) -> anyhow::Resu
         output,
         clock,
         samples,
+        films: arguments.samples.clone(),
         genesis: Digest::default(),
         processes: Vec::new(),
         people: BTreeMap::new(),
@@ -153,6 +158,7 @@ pub(super) async fn tell(arguments: &Arguments, output: &Output) -> anyhow::Resu
         access: None,
         read: Vec::new(),
         consultation: None,
+        job: None,
         reads: 0,
     };
     let told = if arguments.story {
@@ -212,6 +218,8 @@ impl Story<'_> {
             && step!(self, "the patient lists every read", receipts)
             && step!(self, "verify a record offline", verify)
             && step!(self, "refuse replays and forgeries", replays)
+            && step!(self, "hospitals train together", train)
+            && step!(self, "a doctor has the model judge a film", judge)
             && step!(self, "nothing readable is stored", canary)
             && step!(self, "go on with one node killed", one_down)
             && step!(self, "wait with two nodes stopped, read on", two_down)

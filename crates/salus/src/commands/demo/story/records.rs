@@ -81,7 +81,7 @@ impl Story<'_> {
     }
 
     /// Runs `salus intake` as a hospital would.
-    async fn intake(
+    pub(super) async fn intake(
         &self,
         hospital: usize,
         paths: &[PathBuf],
@@ -309,9 +309,9 @@ impl Story<'_> {
 
 /// The last line of `salus intake --json`.
 #[derive(Debug, serde::Deserialize)]
-struct Taken {
-    records: usize,
-    failed: usize,
+pub(super) struct Taken {
+    pub(super) records: usize,
+    pub(super) failed: usize,
     seconds: f64,
 }
 

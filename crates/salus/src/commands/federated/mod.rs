@@ -1,4 +1,10 @@
-//! `salus federated`: a federation in one process, and the two baselines it is measured against.
+//! `salus federated`: jobs of a consortium, a federation in one process, and the two baselines it is
+//! measured against.
+
+mod job;
+mod judge;
+mod propose;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +17,9 @@ use salus_imaging::train::Engine;
 use salus_proto::federated::{
     Architecture, Augmentation, LocalTraining, Micro, Normalisation, Optimiser, Schedule, Strategy,
 };
+use salus_proto::role::Decision;
 
+use super::session::Actor;
 use crate::output::{Exit, Output};
 
 /// Train a network over several hospitals' images.
@@ -27,6 +35,30 @@ Example:
     Central(Run),
     /// Train every site alone on its own images.
     Local(Run),
+    /// Offer a hospital's labelled images for training: its node opens them and states their number.
+    Offer(job::Offer),
+    /// List the data sets that hospitals offer.
+    Data(Actor),
+    /// Propose a job over offered data sets, as its coordinator.
+    Propose(Box<propose::Propose>),
+    /// Take part in a job.
+    Approve(job::OfJob),
+    /// Take no part in a job, or not any more.
+    Refuse(job::OfJob),
+    /// List the jobs.
+    Jobs(Actor),
+    /// Show where a job stands.
+    Status(job::OfJob),
+    /// Follow a job as it happens: who trains, who is missing, loss and AUC a round, time left.
+    Watch(job::OfJob),
+    /// Add a round up again and compare with what was published.
+    Verify(verify::Verify),
+    /// Show what a hospital gained by a job, on its own test images.
+    Gain(job::OfJob),
+    /// Show where a job's model comes from.
+    Lineage(job::OfJob),
+    /// Have a job's model judge an image that was shared with you.
+    Judge(judge::Judge),
 }
 
 /// Arguments that the three kinds of run share, so that they differ in nothing else.
@@ -45,6 +77,41 @@ pub(crate) struct Run {
     /// How patients are dealt to hospitals: iid, dirichlet:ALPHA or label.
     #[arg(long, default_value = "iid")]
     split: Deal,
+    /// Pixels a side, 28 to 256.
+    #[arg(long, default_value_t = 28)]
+    size: u16,
+    /// Colour channels, 1 or 3.
+    #[arg(long, default_value_t = 1)]
+    channels: u8,
+    /// Classes to use, in order; names of the labels 0, 1, ... for an npz.
+    #[arg(long, value_delimiter = ',')]
+    classes: Vec<String>,
+    /// For an npz: a manifest.csv with medmnist_split, medmnist_index and patient.
+    #[arg(long, value_name = "FILE")]
+    patients: Option<PathBuf>,
+    /// Test on fold I of N (by patient) where the data has no test set: I/N, from 0.
+    #[arg(long, value_name = "I/N", value_parser = parse_fold)]
+    fold: Option<(usize, usize)>,
+    /// Share of each site's patients held back for validation and calibration.
+    #[arg(long, default_value_t = 0.1)]
+    validation: f64,
+    /// Sites that miss each round.
+    #[arg(long, default_value_t = 0)]
+    absent: usize,
+    /// Baselines: stop after this many passes without a lower validation loss.
+    #[arg(long)]
+    patience: Option<u32>,
+    #[command(flatten)]
+    recipe: Recipe,
+    /// Train on the first NVIDIA GPU.
+    #[cfg(feature = "cuda")]
+    #[arg(long)]
+    cuda: bool,
+}
+
+/// What is trained and how; the same words for a run here and for a job of the consortium.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Recipe {
     /// Seed of everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -75,27 +142,6 @@ pub(crate) struct Run {
     /// Normalisation of activations.
     #[arg(long, value_enum, default_value_t = NormName::Group)]
     norm: NormName,
-    /// Pixels a side, 28 to 256.
-    #[arg(long, default_value_t = 28)]
-    size: u16,
-    /// Colour channels, 1 or 3.
-    #[arg(long, default_value_t = 1)]
-    channels: u8,
-    /// Classes to use, in order; names of the labels 0, 1, ... for an npz.
-    #[arg(long, value_delimiter = ',')]
-    classes: Vec<String>,
-    /// For an npz: a manifest.csv with medmnist_split, medmnist_index and patient.
-    #[arg(long, value_name = "FILE")]
-    patients: Option<PathBuf>,
-    /// Test on fold I of N (by patient) where the data has no test set: I/N, from 0.
-    #[arg(long, value_name = "I/N", value_parser = parse_fold)]
-    fold: Option<(usize, usize)>,
-    /// Share of each site's patients held back for validation and calibration.
-    #[arg(long, default_value_t = 0.1)]
-    validation: f64,
-    /// Sites that miss each round.
-    #[arg(long, default_value_t = 0)]
-    absent: usize,
     /// Images in a step.
     #[arg(long, default_value_t = 32)]
     batch: u16,
@@ -138,13 +184,6 @@ pub(crate) struct Run {
     /// Change brightness and contrast by up to this fraction.
     #[arg(long, default_value_t = 0.1)]
     lighting: f64,
-    /// Baselines: stop after this many passes without a lower validation loss.
-    #[arg(long)]
-    patience: Option<u32>,
-    /// Train on the first NVIDIA GPU.
-    #[cfg(feature = "cuda")]
-    #[arg(long)]
-    cuda: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -191,11 +230,26 @@ enum ScheduleName {
 }
 
 pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
-    let (kind, run) = match command {
-        Command::Simulate(run) => ("federated", run),
-        Command::Central(run) => ("central", run),
-        Command::Local(run) => ("local", run),
-    };
+    match command {
+        Command::Simulate(run) => simulated("federated", &run, output),
+        Command::Central(run) => simulated("central", &run, output),
+        Command::Local(run) => simulated("local", &run, output),
+        Command::Offer(offer) => job::offer(&offer, output),
+        Command::Data(actor) => job::data(&actor, output),
+        Command::Propose(propose) => propose::run(&propose, output),
+        Command::Approve(of) => job::decide(&of, Decision::Approve, output),
+        Command::Refuse(of) => job::decide(&of, Decision::Refuse, output),
+        Command::Jobs(actor) => job::list(&actor, output),
+        Command::Status(of) => job::status(&of, output),
+        Command::Watch(of) => job::watch(&of, output),
+        Command::Verify(verify) => verify::run(&verify, output),
+        Command::Gain(of) => job::gain(&of, output),
+        Command::Lineage(of) => job::lineage(&of, output),
+        Command::Judge(judge) => judge::run(&judge, output),
+    }
+}
+
+fn simulated(kind: &str, run: &Run, output: &Output) -> anyhow::Result<Exit> {
     let data = DataSet::read(&Source {
         path: run.data.clone(),
         size_px: run.size,
@@ -249,37 +303,50 @@ impl Run {
         let epochs = if kind == "federated" {
             1
         } else {
-            u64::from(self.local_epochs)
+            u64::from(self.recipe.local_epochs)
         };
-        u64::from(self.rounds) * epochs * sites
+        u64::from(self.recipe.rounds) * epochs * sites
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
         Ok(Settings {
             sites: self.sites,
             deal: self.split,
-            seed: self.seed,
-            rounds: self.rounds,
-            strategy: self.strategy()?,
-            training: self.training()?,
-            class_weights: self.class_weights,
-            architecture: match self.model {
-                ModelName::Small => Architecture::Small,
-                ModelName::Darkcovidnet => Architecture::DarkCovidNet,
-                ModelName::Resnet18 => Architecture::ResNet18,
-            },
-            normalisation: match self.norm {
-                NormName::Group => Normalisation::Group,
-                NormName::Batch => Normalisation::Batch,
-            },
+            seed: self.recipe.seed,
+            rounds: self.recipe.rounds,
+            strategy: self
+                .recipe
+                .strategy(self.sites.saturating_sub(self.absent))?,
+            training: self.recipe.training()?,
+            class_weights: self.recipe.class_weights,
+            architecture: self.recipe.architecture(),
+            normalisation: self.recipe.normalisation(),
             validation: self.validation,
             absent: self.absent,
             fold: self.fold,
             patience: self.patience,
         })
     }
+}
 
-    fn strategy(&self) -> anyhow::Result<Strategy> {
+impl Recipe {
+    fn architecture(&self) -> Architecture {
+        match self.model {
+            ModelName::Small => Architecture::Small,
+            ModelName::Darkcovidnet => Architecture::DarkCovidNet,
+            ModelName::Resnet18 => Architecture::ResNet18,
+        }
+    }
+
+    fn normalisation(&self) -> Normalisation {
+        match self.norm {
+            NormName::Group => Normalisation::Group,
+            NormName::Batch => Normalisation::Batch,
+        }
+    }
+
+    /// The strategy, for rounds in which so many sites are `present`.
+    fn strategy(&self, present: usize) -> anyhow::Result<Strategy> {
         let adaptive = || micro("--server-rate", self.server_rate.unwrap_or(0.003));
         let whole = || micro("--server-rate", self.server_rate.unwrap_or(1.0));
         // Constants of Reddi et al. 2021, section 5.
@@ -320,7 +387,6 @@ impl Run {
                 byzantine: self.byzantine,
             },
             StrategyName::MultiKrum => {
-                let present = self.sites.saturating_sub(self.absent);
                 let keep = present.saturating_sub(usize::from(self.byzantine) + 2);
                 let keep = u16::try_from(keep).context("too many sites")?;
                 Strategy::MultiKrum {
