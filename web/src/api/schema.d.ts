@@ -81,7 +81,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start to register, or to change a password (OPAQUE, step 1) */
+        /** Start to register, or to change a password or recovery code (OPAQUE, step 1) */
         post: operations["start_registration"];
         delete?: never;
         options?: never;
@@ -455,7 +455,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Change my password; ends my other sessions */
+        /** Change my password, recovery code or keys; ends my other sessions */
         put: operations["change_password"];
         post?: never;
         delete?: never;
@@ -558,6 +558,23 @@ export interface paths {
         };
         /** Sealed records of an alias: kinds, digests, signers; no content */
         get: operations["records"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/patients/{alias}/sealing-keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The current class keys of one's own patient, for sealing more records */
+        get: operations["sealing_keys"];
         put?: never;
         post?: never;
         delete?: never;
@@ -762,7 +779,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start to log in with a password (OPAQUE, step 1) */
+        /** Start to log in with a password or recovery code (OPAQUE, step 1) */
         post: operations["start_password"];
         delete?: never;
         options?: never;
@@ -1285,6 +1302,7 @@ export interface components {
              *     (HMAC-SHA-256, label `salus/v1/commitment`).
              */
             profile_salt: components["schemas"]["Binary"];
+            recovery_upload?: components["schemas"]["Binary"] | null;
             /** @description The role asked for, as in the command. */
             role: components["schemas"]["Role"];
             /** @description OPAQUE `RegistrationRecord`. */
@@ -1629,12 +1647,15 @@ export interface components {
             /** @description Give this as `after` to get the next page; null on the last. */
             next?: string | null;
         };
-        /** @description A new password: the OPAQUE record and the keyring with its new door, replaced together. */
+        /**
+         * @description A new password, recovery code or keys: OPAQUE records and the keyring with its new doors, replaced
+         *     together.
+         */
         PasswordChange: {
             /** @description CBOR of the [`SealedKeyring`](crate::sealed::SealedKeyring) with the new door. */
             keyring: components["schemas"]["Binary"];
-            /** @description OPAQUE `RegistrationRecord`, made after `POST /accounts/registrations` with the same login. */
-            upload: components["schemas"]["Binary"];
+            recovery_upload?: components["schemas"]["Binary"] | null;
+            upload?: components["schemas"]["Binary"] | null;
         };
         /** @description Second step of logging in with a password. */
         PasswordFinish: {
@@ -1658,6 +1679,7 @@ export interface components {
         };
         /** @description First step of logging in with a password. */
         PasswordStart: {
+            door?: components["schemas"]["Door"] | null;
             /** @description The login. */
             login: string;
             /** @description OPAQUE `CredentialRequest` (KE1). */
@@ -1836,8 +1858,9 @@ export interface components {
             /** @description The HPKE message, 1,168 bytes. */
             wrap: components["schemas"]["Binary"];
         };
-        /** @description First step of registering, and of changing a password. */
+        /** @description First step of registering, and of changing a password or a recovery code. */
         RegistrationStart: {
+            door?: components["schemas"]["Door"] | null;
             /** @description The name to log in with; compared without regard to case and surrounding space. */
             login: string;
             /** @description OPAQUE `RegistrationRequest`. */
@@ -1938,6 +1961,11 @@ export interface components {
              * @description Its version, from 1.
              */
             version: number;
+        };
+        /** @description The current class keys of a patient, for the organisation that keeps and seals their records. */
+        SealingKeys: {
+            /** @description One of each class, wrapped to the organisation; none for a patient without records. */
+            class_wraps: components["schemas"]["ReleasedClassWrap"][];
         };
         /** @description A member that this node does not hear from. */
         SilentMember: {
@@ -3082,6 +3110,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_SealedRecordView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sealing_keys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                alias: components["schemas"]["PatientAlias"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SealingKeys"];
                 };
             };
             "4XX": {

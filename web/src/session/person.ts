@@ -44,13 +44,7 @@ export async function register(wish: {
   const principal = hex(random(16));
   const seeds = freshSeeds();
   const keys = await secretKeys(seeds);
-  const started = await startRegistration(wish.password);
-  const answer = await ok(
-    here.api.POST('/api/v1/accounts/registrations', {
-      body: { login, request: started.message },
-    }),
-  );
-  const { message: upload, exportKey } = await started.finish(answer.response);
+  const { message: upload, exportKey } = await registered(here, login, wish.password);
 
   const salt = random(32);
   const digest = await saltedCommitment(salt, profileBytes(profile));
@@ -59,6 +53,8 @@ export async function register(wish: {
   const command = await signCommand(author, 1, Date.now() + COMMAND_VALIDITY_MS, register);
 
   const code = freshCode();
+  const recoveryCode = await codeText(code);
+  const recovery = await registered(here, login, recoveryCode, 'recovery-code');
   const keyring = await createVault(unhex(principal), seeds, [
     { kind: 'password', exportKey },
     { kind: 'recovery-code', code },
@@ -68,6 +64,7 @@ export async function register(wish: {
       body: {
         login,
         upload,
+        recovery_upload: recovery.message,
         keyring: base64url(keyring),
         role,
         profile,
@@ -77,7 +74,18 @@ export async function register(wish: {
       headers: { 'idempotency-key': hex(random(16)) },
     }),
   );
-  return { principal: created.principal, recoveryCode: await codeText(code) };
+  return { principal: created.principal, recoveryCode };
+}
+
+/** Runs an OPAQUE registration of what opens an account; the record for the node to keep. */
+async function registered(at: Node, login: string, secret: string, door?: Schema['Door']) {
+  const started = await startRegistration(secret);
+  const answer = await ok(
+    at.api.POST('/api/v1/accounts/registrations', {
+      body: { login, ...(door && { door }), request: started.message },
+    }),
+  );
+  return started.finish(answer.response);
 }
 
 /** Logs in at this node and opens the keyring here; the node never sees password or keys. */
@@ -259,13 +267,7 @@ export class Person {
 
   /** Changes the password: the vault key is wrapped anew, nothing else changes. */
   async changePassword(password: string): Promise<void> {
-    const started = await startRegistration(password);
-    const answer = await ok(
-      this.home.api.POST('/api/v1/accounts/registrations', {
-        body: { login: this.login, request: started.message },
-      }),
-    );
-    const { message: upload, exportKey } = await started.finish(answer.response);
+    const { message: upload, exportKey } = await registered(this.home, this.login, password);
     const opening = { kind: 'password', exportKey: this.exportKey } as const;
     const keyring = await setDoor(unhex(this.principal), this.keyring, opening, {
       kind: 'password',

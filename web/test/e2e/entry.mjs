@@ -160,6 +160,11 @@ export const journeys = {
     await page.getByRole('button', { name: 'Save the profile' }).click();
     await page.getByRole('link', { name: 'Enter your full name' }).waitFor();
     await notInjected(page);
+
+    // The printed code is a way back in from the command line too, once.
+    const [changed] = await world.recover('new-patient', code, 'another long enough password');
+    assert.notEqual(changed.recovery_code, code);
+    await assert.rejects(world.recover('new-patient', code, PASSWORD));
   },
 
   'wrong passwords, unknown names and taken names are told in words': async ({

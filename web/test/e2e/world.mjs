@@ -64,6 +64,18 @@ export async function start({ samples, patients = 3 } = {}) {
       const where = ['--node', address['Healthcare Cloud'], '--authority', authority];
       return cli(...words, ...where, '--login', login, '--password-file', file);
     },
+    /** Sets a new password at the cloud with a recovery code. */
+    recover: (login, code, password) => {
+      const file = (name, text) => {
+        const path = join(folder, `${login}.${name}`);
+        writeFileSync(path, `${text}\n`, { mode: 0o600 });
+        return path;
+      };
+      const where = ['--node', address['Healthcare Cloud'], '--authority', authority];
+      const secrets = ['--code-file', file('code', code)];
+      secrets.push('--new-password-file', file('new', password));
+      return cli('person', 'recover', ...where, '--login', login, ...secrets);
+    },
     stop: async () => {
       demo.kill('SIGINT');
       await ended;
