@@ -192,6 +192,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/data-sets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Data sets that hospitals offer for training */
+        get: operations["data_sets"];
+        put?: never;
+        /** Open this hospital's labelled images and offer them for training */
+        post: operations["offer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/doctors": {
         parameters: {
             query?: never;
@@ -235,6 +253,197 @@ export interface paths {
         };
         /** Whether the node is up */
         get: operations["health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Federated jobs */
+        get: operations["jobs"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One job: who trains, who is missing, its figures so far */
+        get: operations["job"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/gain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What this hospital gained: the model against training alone, on its own test images */
+        get: operations["gain"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a model comes from: plan, rounds, members, data versions, uses */
+        get: operations["lineage"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/model": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the upload of the job's first model is */
+        get: operations["initial_state"];
+        /** The next piece of the job's first model, at most 8 MiB */
+        put: operations["put_initial"];
+        /** The job's first model is complete */
+        post: operations["post_initial"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/plan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A job's plan, the bytes that its digest covers */
+        get: operations["plan"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/rounds/{round}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A round with everything that is needed to add it up again */
+        get: operations["round"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/rounds/{round}/model": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The model that a round starts from, at the coordinator; that of the number of rounds is the last */
+        get: operations["model"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/rounds/{round}/state": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The coordinator's state before a round, from 1 */
+        get: operations["state"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/rounds/{round}/update": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far my site's update is */
+        get: operations["update_state"];
+        /** The next piece of my site's update, at most 8 MiB */
+        put: operations["put_update"];
+        /** My site's update is complete: its header, a CBOR `Update` */
+        post: operations["post_update"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/rounds/{round}/updates/{site}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A site's update in a round, for a member that adds the round up again */
+        get: operations["received"];
         put?: never;
         post?: never;
         delete?: never;
@@ -611,6 +820,23 @@ export interface paths {
         get: operations["blob"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/predictions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Have a model judge an image that I may read: the receipt becomes final first */
+        post: operations["predict"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1018,6 +1244,16 @@ export interface components {
             /** @description Who wants to open a session; need not exist. */
             principal: components["schemas"]["PrincipalId"];
         };
+        /** @description One class and how likely it is. */
+        ClassProbability: {
+            /** @description The class. */
+            class: string;
+            /**
+             * Format: float
+             * @description In 0..1.
+             */
+            probability: number;
+        };
         /** @description A final command. A refused one is answered with a problem that names the entry. */
         CommandReceipt: {
             /**
@@ -1101,6 +1337,64 @@ export interface components {
             /** @description Until when the doctor may read and answer. */
             until: components["schemas"]["TimestampMs"];
         };
+        /** @description Asks a hospital's node to open its labelled images and offer them for training. */
+        DataSetRequest: {
+            /**
+             * Format: int32
+             * @description Colour channels, 1 or 3.
+             */
+            channels: number;
+            /** @description Class names in the order of a network's outputs, at least 2. */
+            classes: string[];
+            /**
+             * Format: int32
+             * @description Width and height in pixels, 28 to 256.
+             */
+            size_px: number;
+            /**
+             * Format: int32
+             * @description Share of each class's patients kept for the hospital's own tests, in per cent, 0 to 90, where
+             *     the findings do not say themselves which images are for testing.
+             */
+            test_percent: number;
+        };
+        /** @description A data set that a hospital offers. */
+        DataSetView: {
+            /**
+             * Format: int32
+             * @description Colour channels.
+             */
+            channels: number;
+            /** @description Class names in the order of a network's outputs. */
+            classes: string[];
+            /** @description Digest of the training images and labels: names the data version. */
+            data_set: components["schemas"]["Digest"];
+            /** @description When it was first offered. */
+            offered: components["schemas"]["TimestampMs"];
+            /** @description Whose images. */
+            owner: components["schemas"]["OrganisationId"];
+            /**
+             * Format: int64
+             * @description Standard deviation of the training pixels, millionths.
+             */
+            pixel_deviation: number;
+            /**
+             * Format: int64
+             * @description Mean of the training pixels, millionths.
+             */
+            pixel_mean: number;
+            /**
+             * Format: int32
+             * @description Width and height in pixels.
+             */
+            size_px: number;
+            /** @description Images of each class kept for the hospital's own tests. */
+            test_images: number[];
+            /** @description Training images of each class. */
+            training_images: number[];
+        };
+        /** @enum {string} */
+        Decision: "approve" | "refuse";
         /** @description Decides a request. */
         DecisionRequest: {
             /** @description The signed `DecideAccess` command. */
@@ -1173,6 +1467,25 @@ export interface components {
             /** @description JSON pointer (RFC 6901) into the body, or the name of a parameter. */
             pointer: string;
         };
+        /** @description What a hospital has from a job: both models on its own test images, which never leave it. */
+        GainView: {
+            /** @description Trained on the hospital's own images only, with the same network and as many passes. */
+            alone: components["schemas"]["OwnFigures"];
+            /**
+             * Format: int32
+             * @description Its own test images.
+             */
+            images: number;
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /**
+             * Format: int32
+             * @description The patients behind them.
+             */
+            patients: number;
+            /** @description Trained with the others. */
+            together: components["schemas"]["OwnFigures"];
+        };
         /** @description The node answers. */
         Health: {
             /** @description `ok`, or `stalled` while writes cannot become final. */
@@ -1185,6 +1498,64 @@ export interface components {
          * @enum {string}
          */
         HealthStatus: "ok" | "stalled";
+        /** @description 16 random bytes, hexadecimal */
+        JobId: string;
+        /**
+         * @description Where a job stands.
+         * @enum {string}
+         */
+        JobStage: "proposed" | "between" | "open" | "closed" | "done";
+        /** @description A federated job. */
+        JobView: {
+            /** @description The member that averages. */
+            coordinator: components["schemas"]["OrganisationId"];
+            /** @description Its API. */
+            coordinator_api: string;
+            /** @description Its name. */
+            coordinator_name: string;
+            deadline?: components["schemas"]["TimestampMs"] | null;
+            /** @description The finished rounds, at most the last 1,000. */
+            history: components["schemas"]["RoundSummary"][];
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Digest of the model that the round starts from, or that the job ended with. */
+            model: components["schemas"]["Digest"];
+            /** @description Digest of its plan. */
+            plan: components["schemas"]["Digest"];
+            /** @description When it was proposed. */
+            proposed: components["schemas"]["TimestampMs"];
+            /** @description Why, in plain words. */
+            purpose: string;
+            /**
+             * Format: int32
+             * @description Updates without which no round closes.
+             */
+            quorum: number;
+            /**
+             * Format: int64
+             * @description How long the rest will take if rounds go on as they did, ms.
+             */
+            remaining_ms?: number | null;
+            /**
+             * Format: int32
+             * @description The round of the stage, from 0; the number of rounds once done.
+             */
+            round: number;
+            /**
+             * Format: int32
+             * @description Rounds in the job.
+             */
+            rounds: number;
+            /** @description The sites. */
+            sites: components["schemas"]["SiteView"][];
+            /** @description Where the job stands. */
+            stage: components["schemas"]["JobStage"];
+            /**
+             * Format: int64
+             * @description Counts up whenever anything changed; give it as `after` to wait for the next change.
+             */
+            version: number;
+        };
         /** @enum {string} */
         KeyClass: "identity" | "quasi" | "medical";
         /** @description Opens a session with a key. */
@@ -1238,6 +1609,23 @@ export interface components {
             size: number;
             stalled?: components["schemas"]["Stalled"] | null;
         };
+        /** @description Where a model comes from: everything that led to it. */
+        LineageView: {
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Digest of the final model. */
+            model: components["schemas"]["Digest"];
+            /** @description Digest of the plan. */
+            plan: components["schemas"]["Digest"];
+            /** @description Why it was trained. */
+            purpose: string;
+            /** @description Every round: the model that came out and how many sites' updates counted. */
+            rounds: components["schemas"]["RoundSummary"][];
+            /** @description The members, with the data versions that they trained on. */
+            sites: components["schemas"]["SiteView"][];
+            /** @description Predictions made with it, by log entry, at most the last 1,000. */
+            uses: number[];
+        };
         /** @description Who the caller is. */
         Me: {
             /**
@@ -1287,6 +1675,21 @@ export interface components {
             /** @description What its node is for. */
             roles: components["schemas"]["NodeRole"][];
         };
+        /** @description A figure that sites report: their mean weighted by images. */
+        MetricView: {
+            /**
+             * Format: int32
+             * @description Images behind it.
+             */
+            images: number;
+            /** @description For example `loss`, or `auc` of the model that the round started from. */
+            name: string;
+            /**
+             * Format: double
+             * @description The value.
+             */
+            value: number;
+        };
         /** @description Second step of registering. */
         NewAccount: {
             /** @description The signed `Register` command. */
@@ -1314,7 +1717,7 @@ export interface components {
         OrganisationId: string;
         Outcome: "accepted" | {
             /** @enum {string} */
-            refused: "wrong-consortium" | "replayed" | "expired" | "unknown-principal" | "pending-principal" | "revoked-principal" | "not-allowed" | "not-found" | "already-exists" | "wrong-state" | "out-of-range" | "not-granted" | "key-not-proven" | "impossible-membership";
+            refused: "wrong-consortium" | "replayed" | "expired" | "unknown-principal" | "pending-principal" | "revoked-principal" | "not-allowed" | "not-found" | "already-exists" | "wrong-state" | "out-of-range" | "not-granted" | "key-not-proven" | "impossible-membership" | "stale-model" | "round-over";
         };
         /** @description One of the caller's own aliases. */
         OwnAlias: {
@@ -1326,6 +1729,26 @@ export interface components {
             custodian: components["schemas"]["OrganisationId"];
             /** @description Its name. */
             custodian_name: string;
+        };
+        /** @description A model's figures on a hospital's own test images. */
+        OwnFigures: {
+            /**
+             * Format: double
+             * @description Share of right predictions.
+             */
+            accuracy: number;
+            /**
+             * Format: double
+             * @description Area under the receiver operating characteristic; absent where a class has no test image.
+             */
+            auc?: number | null;
+            /** @description 95 % interval of the AUC, by bootstrap over patients. */
+            auc_95?: number[] | null;
+            /**
+             * Format: double
+             * @description Mean share of right predictions over the classes.
+             */
+            balanced_accuracy: number;
         };
         /** @description One page of a list. */
         Page_AccessView: {
@@ -1417,6 +1840,46 @@ export interface components {
             next?: string | null;
         };
         /** @description One page of a list. */
+        Page_DataSetView: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /**
+                 * Format: int32
+                 * @description Colour channels.
+                 */
+                channels: number;
+                /** @description Class names in the order of a network's outputs. */
+                classes: string[];
+                /** @description Digest of the training images and labels: names the data version. */
+                data_set: components["schemas"]["Digest"];
+                /** @description When it was first offered. */
+                offered: components["schemas"]["TimestampMs"];
+                /** @description Whose images. */
+                owner: components["schemas"]["OrganisationId"];
+                /**
+                 * Format: int64
+                 * @description Standard deviation of the training pixels, millionths.
+                 */
+                pixel_deviation: number;
+                /**
+                 * Format: int64
+                 * @description Mean of the training pixels, millionths.
+                 */
+                pixel_mean: number;
+                /**
+                 * Format: int32
+                 * @description Width and height in pixels.
+                 */
+                size_px: number;
+                /** @description Images of each class kept for the hospital's own tests. */
+                test_images: number[];
+                /** @description Training images of each class. */
+                training_images: number[];
+            }[];
+            /** @description Give this as `after` to get the next page; null on the last. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
         Page_Doctor: {
             /** @description The items, in the order of the list. */
             items: {
@@ -1456,6 +1919,62 @@ export interface components {
                 principal: components["schemas"]["PrincipalId"];
                 /** @description Block time. */
                 time: components["schemas"]["TimestampMs"];
+            }[];
+            /** @description Give this as `after` to get the next page; null on the last. */
+            next?: string | null;
+        };
+        /** @description One page of a list. */
+        Page_JobView: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description The member that averages. */
+                coordinator: components["schemas"]["OrganisationId"];
+                /** @description Its API. */
+                coordinator_api: string;
+                /** @description Its name. */
+                coordinator_name: string;
+                deadline?: components["schemas"]["TimestampMs"] | null;
+                /** @description The finished rounds, at most the last 1,000. */
+                history: components["schemas"]["RoundSummary"][];
+                /** @description The job. */
+                job: components["schemas"]["JobId"];
+                /** @description Digest of the model that the round starts from, or that the job ended with. */
+                model: components["schemas"]["Digest"];
+                /** @description Digest of its plan. */
+                plan: components["schemas"]["Digest"];
+                /** @description When it was proposed. */
+                proposed: components["schemas"]["TimestampMs"];
+                /** @description Why, in plain words. */
+                purpose: string;
+                /**
+                 * Format: int32
+                 * @description Updates without which no round closes.
+                 */
+                quorum: number;
+                /**
+                 * Format: int64
+                 * @description How long the rest will take if rounds go on as they did, ms.
+                 */
+                remaining_ms?: number | null;
+                /**
+                 * Format: int32
+                 * @description The round of the stage, from 0; the number of rounds once done.
+                 */
+                round: number;
+                /**
+                 * Format: int32
+                 * @description Rounds in the job.
+                 */
+                rounds: number;
+                /** @description The sites. */
+                sites: components["schemas"]["SiteView"][];
+                /** @description Where the job stands. */
+                stage: components["schemas"]["JobStage"];
+                /**
+                 * Format: int64
+                 * @description Counts up whenever anything changed; give it as `after` to wait for the next change.
+                 */
+                version: number;
             }[];
             /** @description Give this as `after` to get the next page; null on the last. */
             next?: string | null;
@@ -1711,6 +2230,41 @@ export interface components {
              */
             records: number;
         };
+        /** @description Has a model judge an image that the caller may read and has opened. */
+        PredictionRequest: {
+            /** @description The signed `UseModel` command. */
+            command: components["schemas"]["Binary"];
+            /** @description Whether to draw where the network looked. */
+            heat_map?: boolean;
+            /** @description The opened image: PNG, JPEG or DICOM, at most 32 MiB. */
+            image: components["schemas"]["Binary"];
+        };
+        /** @description What a model says of one image. Decision support for research; not a medical device. */
+        PredictionView: {
+            access?: components["schemas"]["AccessId"] | null;
+            /** @description Whose it is. */
+            alias: components["schemas"]["PatientAlias"];
+            /** @description The most likely class. */
+            class: string;
+            /**
+             * Format: int64
+             * @description The receipt on the ledger.
+             */
+            entry: number;
+            heat_map?: components["schemas"]["Binary"] | null;
+            /** @description The job that made the model; its lineage is at `/jobs/{job}/lineage`. */
+            job: components["schemas"]["JobId"];
+            /** @description Digest of the model. */
+            model: components["schemas"]["Digest"];
+            /** @description What the model may be used for. */
+            notice: string;
+            /** @description Probability of each class; they add up to 1. */
+            probabilities: components["schemas"]["ClassProbability"][];
+            /** @description The record. */
+            record: components["schemas"]["RecordId"];
+            /** @description Why not to rely on it; empty is no promise. */
+            warnings: string[];
+        };
         /** @description A prescription that a doctor gave. */
         PrescriptionView: {
             /** @description For whom. */
@@ -1848,7 +2402,7 @@ export interface components {
         /** @description 16 random bytes, hexadecimal */
         RecordId: string;
         /** @enum {string} */
-        RecordKind: "demographics" | "vitals" | "ecg" | "symptom" | "document" | "image" | "medication" | "encounter" | "observation" | "allergy" | "procedure" | "wearable" | "question" | "answer" | "prescription" | "quasi-identifiers" | "other";
+        RecordKind: "demographics" | "vitals" | "ecg" | "symptom" | "document" | "image" | "medication" | "encounter" | "observation" | "allergy" | "procedure" | "wearable" | "question" | "answer" | "prescription" | "quasi-identifiers" | "other" | "finding";
         /** @description One record key wrapped to one recipient. */
         RecordWrapBody: {
             /** @description For whom. */
@@ -1924,6 +2478,49 @@ export interface components {
         };
         /** @enum {string} */
         Role: "organisation" | "patient" | "doctor" | "staff" | "operator" | "data-user" | "auditor";
+        /** @description A finished round in short. */
+        RoundSummary: {
+            /** @description What the sites reported. */
+            metrics: components["schemas"]["MetricView"][];
+            /** @description Digest of the model that came out. */
+            model: components["schemas"]["Digest"];
+            /**
+             * Format: int32
+             * @description From 0.
+             */
+            round: number;
+            /**
+             * Format: int32
+             * @description Sites whose updates counted.
+             */
+            sites: number;
+            /**
+             * Format: int64
+             * @description From opening to publishing, ms.
+             */
+            took_ms: number;
+        };
+        /** @description One round with everything that is needed to add it up again. */
+        RoundView: {
+            closed?: components["schemas"]["Binary"] | null;
+            /** @description When it closes with a quorum. */
+            deadline: components["schemas"]["TimestampMs"];
+            /** @description The job. */
+            job: components["schemas"]["JobId"];
+            /** @description Digest of the model that it started from. */
+            model: components["schemas"]["Digest"];
+            /** @description When it was opened. */
+            opened: components["schemas"]["TimestampMs"];
+            result?: components["schemas"]["Binary"] | null;
+            /**
+             * Format: int32
+             * @description From 0.
+             */
+            round: number;
+            state?: components["schemas"]["Digest"] | null;
+            /** @description CBOR of each [`Update`](crate::federated::Update) that a site vouched for. */
+            updates: components["schemas"]["Binary"][];
+        };
         /** @description One sealed record: what may be known without opening it. */
         SealedRecordView: {
             /** @description The batch that brought it. */
@@ -1974,6 +2571,35 @@ export interface components {
             /** @description The organisation. */
             organisation: components["schemas"]["OrganisationId"];
         };
+        /**
+         * @description What a site is doing in the current round, as this node knows it.
+         * @enum {string}
+         */
+        SiteActivity: "undecided" | "refused" | "missing" | "training" | "uploading" | "sent" | "waiting";
+        /** @description One site of a job. */
+        SiteView: {
+            /** @description What it is doing. */
+            activity: components["schemas"]["SiteActivity"];
+            /**
+             * Format: int32
+             * @description Rounds in which its update counted.
+             */
+            counted: number;
+            /** @description Its data set. */
+            data_set: components["schemas"]["Digest"];
+            decision?: components["schemas"]["Decision"] | null;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Training images that it declared.
+             */
+            samples: number;
+            /** @description The site. */
+            site: components["schemas"]["OrganisationId"];
+            /** @description Why its last attempt was not accepted, if that came after everything else. */
+            why?: string | null;
+        };
         /** @description Why writes wait. */
         Stalled: {
             /** @description Members that do not answer. */
@@ -2020,6 +2646,16 @@ export interface components {
          * @description Milliseconds since 1970-01-01T00:00:00Z
          */
         TimestampMs: number;
+        /** @description How far an upload is. */
+        TrainingUpload: {
+            /**
+             * Format: int64
+             * @description Bytes that have arrived; the next piece begins here.
+             */
+            arrived: number;
+            /** @description Whether it is complete and needs nothing more. */
+            complete: boolean;
+        };
         /** @description Announces a blob. */
         UploadStart: {
             /** @description SHA-256 of the sealed bytes. */
@@ -2484,6 +3120,77 @@ export interface operations {
             };
         };
     };
+    data_sets: {
+        parameters: {
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                /** @description Most items, 1 to 500; 100 when absent. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DataSetView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    offer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DataSetRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DataSetView"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     doctors: {
         parameters: {
             query?: {
@@ -2565,6 +3272,510 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+        };
+    };
+    jobs: {
+        parameters: {
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                /** @description Most items, 1 to 500; 100 when absent. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_JobView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    job: {
+        parameters: {
+            query?: {
+                /** @description The `version` that the caller knows: the answer waits, for at most 25 s, until it is another. */
+                after?: number;
+            };
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    gain: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GainView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    lineage: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LineageView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    initial_state: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingUpload"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_initial: {
+        parameters: {
+            query: {
+                /** @description Where the piece begins, bytes. */
+                at: number;
+            };
+            header?: {
+                /** @description SHA-256 as in RFC 9530 */
+                "Content-Digest"?: string | null;
+            };
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingUpload"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_initial: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    plan: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/cbor": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    round: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+                round: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoundView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    model: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description one range of bytes */
+                Range?: string | null;
+            };
+            path: {
+                job: components["schemas"]["JobId"];
+                round: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    state: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description one range of bytes */
+                Range?: string | null;
+            };
+            path: {
+                job: components["schemas"]["JobId"];
+                round: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_state: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+                round: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingUpload"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    put_update: {
+        parameters: {
+            query: {
+                /** @description Where the piece begins, bytes. */
+                at: number;
+            };
+            header?: {
+                /** @description SHA-256 as in RFC 9530 */
+                "Content-Digest"?: string | null;
+            };
+            path: {
+                job: components["schemas"]["JobId"];
+                round: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/octet-stream": number[];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingUpload"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_update: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+                round: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/cbor": number[];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TrainingUpload"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    received: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description one range of bytes */
+                Range?: string | null;
+            };
+            path: {
+                job: components["schemas"]["JobId"];
+                round: number;
+                site: components["schemas"]["OrganisationId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3205,6 +4416,45 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    predict: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PredictionRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PredictionView"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
                 };
             };
             "4XX": {
