@@ -10,11 +10,12 @@ import { Gate, Shell } from './shell';
 
 const root = createRootRoute({ component: Shell, notFoundComponent: lazy('entry', 'Lost') });
 
-function lazy(portal: 'entry' | 'patient' | 'doctor', page: string): RouteComponent {
+function lazy(portal: 'entry' | 'patient' | 'doctor' | 'hospital', page: string): RouteComponent {
   const load = {
     entry: () => import('./portals/entry'),
     patient: () => import('./portals/patient'),
     doctor: () => import('./portals/doctor'),
+    hospital: () => import('./portals/hospital'),
   }[portal];
   return lazyRouteComponent(load as () => Promise<Record<string, RouteComponent>>, page);
 }
@@ -31,6 +32,11 @@ const doctor = createRoute({
   getParentRoute: () => root,
   path: '/doctor',
   component: () => <Gate roles={['doctor']} />,
+});
+const hospital = createRoute({
+  getParentRoute: () => root,
+  path: '/hospital',
+  component: () => <Gate roles={['staff']} />,
 });
 const account = createRoute({
   getParentRoute: () => root,
@@ -57,6 +63,9 @@ const inDoctor = (path: string, page: string) =>
       query: typeof search.query === 'string' ? search.query : undefined,
     }),
   });
+
+const inHospital = (path: string, page: string) =>
+  createRoute({ getParentRoute: () => hospital, path, component: lazy('hospital', page) });
 
 const tree = root.addChildren([
   entry('/', 'Start'),
@@ -86,6 +95,15 @@ const tree = root.addChildren([
     inDoctor('/consultations/$id', 'ConsultationPage'),
     inDoctor('/prescriptions', 'Prescriptions'),
     inDoctor('/prescriptions/$record', 'PrescriptionPage'),
+  ]),
+  hospital.addChildren([
+    inHospital('/', 'Home'),
+    inHospital('/intake', 'IntakePage'),
+    inHospital('/many', 'Many'),
+    inHospital('/patients', 'Patients'),
+    inHospital('/patients/$alias', 'PatientPage'),
+    inHospital('/requests', 'Requests'),
+    inHospital('/left', 'Left'),
   ]),
 ]);
 

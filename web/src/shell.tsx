@@ -41,11 +41,24 @@ const MENU: Partial<Record<Role, { to: string; label: Key }[]>> = {
     { to: '/doctor', label: 'nav.shared' },
     { to: '/doctor/prescriptions', label: 'nav.prescriptions' },
   ],
+  staff: [
+    { to: '/hospital', label: 'nav.h.home' },
+    { to: '/hospital/intake', label: 'nav.h.intake' },
+    { to: '/hospital/many', label: 'nav.h.many' },
+    { to: '/hospital/patients', label: 'nav.h.patients' },
+    { to: '/hospital/requests', label: 'nav.h.requests' },
+    { to: '/hospital/left', label: 'nav.h.left' },
+  ],
+};
+
+const HOMES: Partial<Record<Role, string>> = {
+  patient: '/patient',
+  doctor: '/doctor',
+  staff: '/hospital',
 };
 
 /** Where a role begins. */
-export const homeOf = (role: Role): string =>
-  role === 'patient' ? '/patient' : role === 'doctor' ? '/doctor' : '/account/elsewhere';
+export const homeOf = (role: Role): string => HOMES[role] ?? '/account/elsewhere';
 
 /** The ledger's public status: whose node this is, and who the members are. */
 export const useLedger = () =>

@@ -1,4 +1,5 @@
-// The page's languages. Every text stands once in `words.ts`, in both.
+// The page's languages. Every text stands once, in both: those of the first page in `words.ts`,
+// those of a portal beside it.
 import i18n from 'i18next';
 import { initReactI18next } from 'react-i18next';
 import { type Key, words } from './words';
@@ -8,9 +9,12 @@ export type { Key };
 export const LANGUAGES = { en: 'English', de: 'Deutsch' } as const;
 export type Language = keyof typeof LANGUAGES;
 
-const resource = (at: 0 | 1) => ({
-  translation: Object.fromEntries(Object.entries(words).map(([key, pair]) => [key, pair[at]])),
-});
+type Texts = Record<string, readonly [en: string, de: string]>;
+
+const inLanguage = (texts: Texts, at: 0 | 1) =>
+  Object.fromEntries(Object.entries(texts).map(([key, pair]) => [key, pair[at]]));
+
+const resource = (at: 0 | 1) => ({ translation: inLanguage(words, at) });
 
 const STORED = 'salus-language';
 
@@ -29,6 +33,12 @@ void i18n.use(initReactI18next).init({
   // React escapes what it shows.
   interpolation: { escapeValue: false },
 });
+
+/** Adds the texts of pages that are loaded later. */
+export function learn(texts: Texts): void {
+  i18n.addResourceBundle('en', 'translation', inLanguage(texts, 0), true, true);
+  i18n.addResourceBundle('de', 'translation', inLanguage(texts, 1), true, true);
+}
 
 const mark = (language: string): void => {
   if (globalThis.document) document.documentElement.lang = language;

@@ -1,5 +1,7 @@
 // Every text of the app, once: English, then German. Plain words; "you" and "Sie".
 
+import type { hospital } from './words.hospital';
+
 export const words = {
   again: ['Try again', 'Noch einmal versuchen'],
   asTable: ['Show as table', 'Als Tabelle zeigen'],
@@ -56,6 +58,12 @@ export const words = {
   'nav.account': ['My account', 'Mein Konto'],
   'nav.shared': ['Patients who shared', 'Patienten, die teilten'],
   'nav.prescriptions': ['Prescriptions', 'Rezepte'],
+  'nav.h.home': ['Overview', 'Übersicht'],
+  'nav.h.intake': ['Take a patient in', 'Patient aufnehmen'],
+  'nav.h.many': ['Take many in', 'Viele aufnehmen'],
+  'nav.h.patients': ['Sealed records', 'Versiegelte Akten'],
+  'nav.h.requests': ['Permission requests', 'Bitten um Erlaubnis'],
+  'nav.h.left': ['What has left', 'Was das Haus verließ'],
 
   'start.title': ['Your medical records, sealed', 'Ihre Krankenakte, versiegelt'],
   'start.text': [
@@ -675,7 +683,7 @@ export const words = {
   ],
 } as const satisfies Record<string, readonly [en: string, de: string]>;
 
-type Written = keyof typeof words;
+type Written = keyof typeof words | keyof typeof hospital;
 /** Names of texts; those with a number stand without the ending of their plural. */
 export type Key = Written extends infer K
   ? K extends `${infer Base}_${'one' | 'other'}`

@@ -21,9 +21,9 @@ const STALE: Record<string, string[]> = {
   principal: ['me', 'doctors'],
   access: ['accesses', 'mine'],
   consultation: ['consultations', 'prescriptions', 'receipts', 'accesses'],
-  batch: ['records', 'consultations', 'prescriptions'],
+  batch: ['patients', 'records', 'consultations', 'prescriptions'],
   receipt: ['receipts'],
-  patient: ['mine'],
+  patient: ['mine', 'patients'],
   membership: ['ledger', 'members'],
 };
 

@@ -4,10 +4,16 @@ import assert from 'node:assert/strict';
 import { consoleFaults, open } from './browser.mjs';
 import * as doctor from './doctor.mjs';
 import * as entry from './entry.mjs';
+import * as hospital from './hospital.mjs';
 import * as patient from './patient.mjs';
 import { start } from './world.mjs';
 
-const journeys = { ...entry.journeys, ...patient.journeys, ...doctor.journeys };
+const journeys = {
+  ...entry.journeys,
+  ...patient.journeys,
+  ...doctor.journeys,
+  ...hospital.journeys,
+};
 const wanted = process.argv.slice(2);
 const chosen = Object.entries(journeys).filter(
   ([name]) => wanted.length === 0 || wanted.some((word) => name.startsWith(word)),

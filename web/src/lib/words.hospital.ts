@@ -1,0 +1,323 @@
+// The texts of the hospital's pages: English, then German. They come along with those pages.
+
+export const hospital = {
+  'h.home.text': [
+    'Records are sealed in this browser before they leave it. What is kept is sealed; who reads it leaves a receipt.',
+    'Akten werden in diesem Browser versiegelt, bevor sie ihn verlassen. Aufbewahrt wird nur Versiegeltes; wer liest, hinterlässt einen Beleg.',
+  ],
+  'h.home.patients_one': ['{{count}} patient', '{{count}} Patient'],
+  'h.home.patients_other': ['{{count}} patients', '{{count}} Patienten'],
+  'h.home.waiting_one': ['{{count}} request waits for you', '{{count}} Bitte wartet auf Sie'],
+  'h.home.waiting_other': ['{{count}} requests wait for you', '{{count}} Bitten warten auf Sie'],
+
+  'h.person': ['Who this is about', 'Um wen es geht'],
+  'h.who': ['The patient is', 'Der Patient ist'],
+  'h.who.new': ['new here', 'neu hier'],
+  'h.who.known': ['known here', 'hier bekannt'],
+  'h.choose': ['Patient', 'Patient'],
+  'h.chooseWhy': [
+    'Compare the number with the patient’s papers.',
+    'Vergleichen Sie die Nummer mit den Papieren des Patienten.',
+  ],
+  'h.chooseNone': ['Choose a patient', 'Wählen Sie einen Patienten'],
+  'h.search': ['Search by name', 'Nach Namen suchen'],
+  'h.unnamed': ['Name sealed', 'Name versiegelt'],
+  'h.same': ['Somebody of this name is known here', 'Jemand dieses Namens ist hier bekannt'],
+  'h.sameText': [
+    'If it is the same person, choose “known here”; otherwise go on.',
+    'Ist es dieselbe Person, wählen Sie „hier bekannt“; sonst fahren Sie fort.',
+  ],
+  'h.number': ['Patient number', 'Patientennummer'],
+  'h.numberWhy': [
+    'Your hospital’s own number. It is sealed.',
+    'Die Nummer Ihres Hauses. Sie wird versiegelt.',
+  ],
+  'h.readable': ['Keep the name readable for the search', 'Den Namen für die Suche lesbar lassen'],
+  'h.readableWhy': [
+    'All else is sealed. Without this, the name is sealed too and the list shows a number only.',
+    'Alles andere wird versiegelt. Ohne dies auch der Name; die Liste zeigt dann nur eine Nummer.',
+  ],
+  'h.birth': ['Date of birth', 'Geburtsdatum'],
+  'h.found': ['What was found', 'Was festgestellt wurde'],
+  'h.pulse': ['Pulse (beats a minute)', 'Puls (Schläge in der Minute)'],
+  'h.symptoms': ['Symptoms', 'Symptome'],
+  'h.symptom.code': [
+    'Code (SNOMED CT or ICD-10), if you have it',
+    'Code (SNOMED CT oder ICD-10), falls bekannt',
+  ],
+  'h.symptom.words': ['In words', 'In Worten'],
+  'h.symptom.add': ['Add the symptom', 'Symptom hinzufügen'],
+  'h.symptom.removeOf': ['Remove {{name}}', '{{name}} entfernen'],
+  'h.document': ['A document written here', 'Ein hier geschriebenes Dokument'],
+  'h.documentWhy': [
+    'For example a discharge letter. You sign it.',
+    'Zum Beispiel ein Entlassungsbrief. Sie unterschreiben es.',
+  ],
+  'h.document.title': ['Title', 'Titel'],
+  'h.document.text': ['Text', 'Text'],
+  'h.files': ['Files', 'Dateien'],
+  'h.filesWhy': [
+    'PDF and text become documents that you sign. Images: PNG, JPEG, DICOM. ECG: WFDB, the .hea file together with its .dat files.',
+    'PDF und Text werden Dokumente, die Sie unterschreiben. Bilder: PNG, JPEG, DICOM. EKG: WFDB, die .hea-Datei mit ihren .dat-Dateien.',
+  ],
+  'h.files.choose': ['Choose files', 'Dateien wählen'],
+  'h.files.drop': ['or drop them here', 'oder hierher ziehen'],
+  'h.files.good': ['Will be taken in', 'Wird aufgenommen'],
+  'h.files.bad': ['Will not be taken in', 'Wird nicht aufgenommen'],
+  'h.files.looking': ['Looking at the files', 'Die Dateien werden geprüft'],
+
+  'h.why.empty': ['The file is empty.', 'Die Datei ist leer.'],
+  'h.why.too-large': [
+    'The file is too large for a browser. Use salus intake.',
+    'Die Datei ist zu groß für einen Browser. Nehmen Sie salus intake.',
+  ],
+  'h.why.unknown': [
+    'This page does not know this kind of file.',
+    'Diese Seite kennt diese Art Datei nicht.',
+  ],
+  'h.why.damaged': [
+    'The file is damaged or incomplete.',
+    'Die Datei ist beschädigt oder unvollständig.',
+  ],
+  'h.why.dicom': [
+    'This page cannot check this kind of DICOM file. Use salus intake.',
+    'Diese Art DICOM-Datei kann diese Seite nicht prüfen. Nehmen Sie salus intake.',
+  ],
+  'h.why.ecg-header': ['The ECG’s header cannot be read.', 'Der Kopf des EKG ist nicht lesbar.'],
+  'h.why.ecg-format': [
+    'The ECG is stored in format {{format}}, which this page does not read. Use salus intake.',
+    'Das EKG liegt im Format {{format}} vor, das diese Seite nicht liest. Nehmen Sie salus intake.',
+  ],
+  'h.why.ecg-segments': [
+    'The ECG has several segments. Use salus intake.',
+    'Das EKG hat mehrere Abschnitte. Nehmen Sie salus intake.',
+  ],
+  'h.why.ecg-short': ['The ECG’s signals end early.', 'Die Signale des EKG enden zu früh.'],
+  'h.why.ecg-checksum': [
+    'The ECG’s signals do not match the checksum in its header.',
+    'Die Signale des EKG passen nicht zur Prüfsumme im Kopf.',
+  ],
+  'h.why.ecg-missing': [
+    'The ECG’s file {{name}} is missing. Choose it together with the header.',
+    'Die Datei {{name}} des EKG fehlt. Wählen Sie sie zusammen mit dem Kopf.',
+  ],
+  'h.why.ecg-alone': [
+    'Choose this file together with its .hea file.',
+    'Wählen Sie diese Datei zusammen mit ihrer .hea-Datei.',
+  ],
+
+  'h.fault.number': ['Enter the patient number', 'Geben Sie die Patientennummer ein'],
+  'h.fault.name': ['Enter the patient’s full name', 'Geben Sie den vollen Namen des Patienten ein'],
+  'h.fault.birthDate': [
+    'Enter a real date in the past',
+    'Geben Sie ein echtes Datum in der Vergangenheit ein',
+  ],
+  'h.fault.email': ['Enter an e-mail address with an @', 'Geben Sie eine E-Mail-Adresse mit @ ein'],
+  'h.fault.pulse': ['Enter a pulse from 1 to 400', 'Geben Sie einen Puls von 1 bis 400 ein'],
+  'h.fault.code': [
+    'Enter a SNOMED CT code (6 to 18 digits), an ICD-10 code, or none',
+    'Geben Sie einen SNOMED-CT-Code (6 bis 18 Ziffern), einen ICD-10-Code oder keinen ein',
+  ],
+  'h.fault.words': ['Enter the symptom in words', 'Geben Sie das Symptom in Worten ein'],
+  'h.fault.noteTitle': ['Give the document a title', 'Geben Sie dem Dokument einen Titel'],
+  'h.fault.note': ['Write the document’s text', 'Schreiben Sie den Text des Dokuments'],
+  'h.fault.nothing': [
+    'Enter at least one finding: a pulse, a symptom, a document or a file',
+    'Geben Sie mindestens einen Befund ein: Puls, Symptom, Dokument oder Datei',
+  ],
+  'h.fault.symptom': [
+    'Add the symptom that you entered, or clear it',
+    'Fügen Sie das eingegebene Symptom hinzu oder leeren Sie das Feld',
+  ],
+  'h.fault.patient': ['Choose whose record this is', 'Wählen Sie, wessen Akte das ist'],
+
+  'h.toCheck': ['Check what is taken in', 'Aufnahme prüfen'],
+  'h.check': ['Check what you take in for {{name}}', 'Prüfen Sie, was Sie für {{name}} aufnehmen'],
+  'h.check.text': [
+    'Sealed records cannot be changed or removed later; a new version can follow them.',
+    'Versiegelte Einträge lassen sich später nicht ändern oder entfernen; eine neue Fassung kann folgen.',
+  ],
+  'h.check.skipped_one': ['{{count}} file is left out.', '{{count}} Datei wird ausgelassen.'],
+  'h.check.skipped_other': [
+    '{{count}} files are left out.',
+    '{{count}} Dateien werden ausgelassen.',
+  ],
+  'h.check.signed': ['signed by you', 'von Ihnen unterschrieben'],
+  'h.seal': ['Sign and seal for {{name}}', 'Unterschreiben und für {{name}} versiegeln'],
+  'h.sealing': ['Sealing and sending', 'Wird versiegelt und gesendet'],
+  'h.retry': [
+    'Nothing is taken in twice: trying again goes on where it stopped.',
+    'Nichts wird doppelt aufgenommen: Ein neuer Versuch macht weiter, wo es stehen blieb.',
+  ],
+  'h.noKey': [
+    'No record of this patient gives this page the key to add to. Use salus intake for this one.',
+    'Kein Eintrag dieses Patienten gibt dieser Seite den Schlüssel zum Ergänzen. Nehmen Sie hierfür salus intake.',
+  ],
+  'h.done': ['Taken in', 'Aufgenommen'],
+  'h.done.text_one': [
+    '{{count}} record of {{name}} is sealed and on the ledger.',
+    '{{count}} Eintrag von {{name}} ist versiegelt und im Hauptbuch.',
+  ],
+  'h.done.text_other': [
+    '{{count}} records of {{name}} are sealed and on the ledger.',
+    '{{count}} Einträge von {{name}} sind versiegelt und im Hauptbuch.',
+  ],
+  'h.done.reference': ['Patient’s reference: {{number}}', 'Zeichen des Patienten: {{number}}'],
+  'h.done.show': ['Show the sealed records', 'Versiegelte Einträge zeigen'],
+  'h.done.next': ['Take in the next', 'Nächsten aufnehmen'],
+
+  'h.many.text': [
+    'Folders of FHIR bundles, DICOM files and ECGs of many patients are taken in by a program on the hospital’s own machine, not by this page.',
+    'Ordner mit FHIR-Bundles, DICOM-Dateien und EKGs vieler Patienten nimmt ein Programm auf dem Rechner des Krankenhauses auf, nicht diese Seite.',
+  ],
+  'h.many.why': ['Why not here?', 'Warum nicht hier?'],
+  'h.many.why1': [
+    'The hospital’s journal alone knows which patient number is which sealed alias. It is under the hospital’s key, and this page has yours only. Two lists would split patients in two.',
+    'Nur das Verzeichnis des Krankenhauses weiß, welche Patientennummer zu welchem Zeichen gehört. Es liegt unter dem Schlüssel des Hauses; diese Seite hat nur Ihren. Zwei Listen würden Patienten verdoppeln.',
+  ],
+  'h.many.why2': [
+    'The program goes on after a crash or a power cut where it stopped. A browser tab forgets.',
+    'Das Programm macht nach Absturz oder Stromausfall weiter, wo es stehen blieb. Ein Browser vergisst.',
+  ],
+  'h.many.why3': [
+    'It reads every DICOM, WFDB and FHIR form that Salus knows, each tested against damaged files. This page reads fewer.',
+    'Es liest jede Form von DICOM, WFDB und FHIR, die Salus kennt, jede mit beschädigten Dateien geprüft. Diese Seite liest weniger.',
+  ],
+  'h.many.how': ['How', 'Wie'],
+  'h.many.how1': [
+    'Take the folder in. Progress and each unreadable file are shown; run it again to go on:',
+    'Den Ordner aufnehmen. Fortschritt und jede unlesbare Datei werden gezeigt; noch einmal starten, um fortzufahren:',
+  ],
+  'h.many.how2': [
+    'Files that do not say whose they are:',
+    'Dateien, die nicht sagen, wessen sie sind:',
+  ],
+  'h.many.copy': ['Copy', 'Kopieren'],
+  'h.many.copied': ['Copied', 'Kopiert'],
+  'h.many.one': [
+    'Several files of one patient can be taken in here.',
+    'Mehrere Dateien eines Patienten können Sie hier aufnehmen.',
+  ],
+
+  'h.patients.text': [
+    'Everything collected, as it is kept: sealed. Each line has its digest, its signer, its time and its place on the ledger.',
+    'Alles Gesammelte, wie es aufbewahrt wird: versiegelt. Jede Zeile hat Prüfsumme, Unterzeichner, Zeit und Platz im Hauptbuch.',
+  ],
+  'h.patients.none': ['No patient has been taken in yet.', 'Noch ist niemand aufgenommen.'],
+  'h.patients.noMatch': ['Nobody of this name.', 'Niemand dieses Namens.'],
+  'h.patients.linked': ['has an account', 'hat ein Konto'],
+  'h.sealed.what': ['What', 'Was'],
+  'h.sealed.digest': ['Digest (SHA-256)', 'Prüfsumme (SHA-256)'],
+  'h.sealed.signer': ['Signer', 'Unterzeichner'],
+  'h.sealed.entry': ['Ledger', 'Hauptbuch'],
+  'h.sealed.proof': ['Proof', 'Nachweis'],
+  'h.sealed.version': ['version {{version}}', 'Fassung {{version}}'],
+  'h.sealed.check': ['Check', 'Prüfen'],
+  'h.sealed.checkOf': ['Check the proof of {{name}}', 'Nachweis von {{name}} prüfen'],
+  'h.sealed.all': ['Check all proofs', 'Alle Nachweise prüfen'],
+  'h.sealed.good': ['Holds', 'Stimmt'],
+  'h.sealed.bad': ['Fails: {{check}}', 'Stimmt nicht: {{check}}'],
+  'h.sealed.result': [
+    '{{good}} of {{count}} proofs hold, checked in this page against the signatures of the members.',
+    '{{good}} von {{count}} Nachweisen stimmen, auf dieser Seite gegen die Unterschriften der Mitglieder geprüft.',
+  ],
+  'h.sealed.save': ['Save the proofs', 'Nachweise speichern'],
+  'h.kind.demographics': ['Identity', 'Personalien'],
+  'h.kind.vitals': ['Vital signs', 'Vitalzeichen'],
+  'h.kind.ecg': ['ECG', 'EKG'],
+  'h.kind.symptom': ['Symptom', 'Symptom'],
+  'h.kind.document': ['Document', 'Dokument'],
+  'h.kind.image': ['Image', 'Bild'],
+  'h.kind.medication': ['Medicine', 'Medikament'],
+  'h.kind.encounter': ['Visit', 'Besuch'],
+  'h.kind.observation': ['Finding', 'Befund'],
+  'h.kind.allergy': ['Allergy', 'Allergie'],
+  'h.kind.procedure': ['Procedure', 'Maßnahme'],
+  'h.kind.wearable': ['Wearable', 'Tragbares Gerät'],
+  'h.kind.question': ['Question', 'Frage'],
+  'h.kind.answer': ['Answer', 'Antwort'],
+  'h.kind.prescription': ['Prescription', 'Rezept'],
+  'h.kind.quasi-identifiers': ['Age and region', 'Alter und Region'],
+  'h.kind.other': ['Other', 'Anderes'],
+
+  'h.link': ['The patient’s own account', 'Das eigene Konto des Patienten'],
+  'h.link.yes': [
+    'Linked to account {{number}}. This patient can ask for permission to read these records.',
+    'Verbunden mit Konto {{number}}. Dieser Patient kann um Erlaubnis bitten, diese Akte zu lesen.',
+  ],
+  'h.link.no': [
+    'Not linked. Check the person’s identity papers, then enter the number of their account.',
+    'Nicht verbunden. Prüfen Sie den Ausweis der Person und geben Sie dann die Nummer ihres Kontos ein.',
+  ],
+  'h.link.number': ['Account number', 'Kontonummer'],
+  'h.link.bad': [
+    'An account number has 32 characters, 0–9 and a–f',
+    'Eine Kontonummer hat 32 Zeichen, 0–9 und a–f',
+  ],
+  'h.link.go': ['Link the account to {{name}}', 'Konto mit {{name}} verbinden'],
+  'h.link.title': ['Link this account for good?', 'Dieses Konto für immer verbinden?'],
+  'h.link.text': [
+    'The ledger will say that account {{number}} belongs to {{name}}. This cannot be undone.',
+    'Im Hauptbuch wird stehen, dass Konto {{number}} zu {{name}} gehört. Das lässt sich nicht rückgängig machen.',
+  ],
+
+  'h.requests.text': [
+    'People who ask to read records that this hospital keeps. Whoever asks sees your decision and its reason.',
+    'Menschen, die Akten dieses Krankenhauses lesen möchten. Wer bittet, sieht Ihre Entscheidung und den Grund.',
+  ],
+  'h.requests.none': ['No request waits.', 'Keine Bitte wartet.'],
+  'h.requests.waiting': ['Waiting for a decision', 'Warten auf Entscheidung'],
+  'h.requests.past': ['Decided', 'Entschieden'],
+  'h.requests.asks': [
+    '{{who}} asks to read records of {{name}}',
+    '{{who}} möchte die Akte von {{name}} lesen',
+  ],
+  'h.requests.selected': [
+    '{{who}} may read records of {{name}}',
+    '{{who}} darf die Akte von {{name}} lesen',
+  ],
+  'h.requests.self': ['{{name}} asks for their own records', '{{name}} bittet um die eigene Akte'],
+  'h.requests.classes': ['Parts: {{classes}}', 'Teile: {{classes}}'],
+  'h.class.identity': ['name and contact', 'Name und Kontakt'],
+  'h.class.quasi': ['age and region', 'Alter und Region'],
+  'h.class.medical': ['medical records', 'medizinische Einträge'],
+  'h.requests.approve': ['Authorise', 'Erlauben'],
+  'h.requests.refuse': ['Refuse', 'Ablehnen'],
+  'h.requests.approveOf': ['Authorise: {{what}}', 'Erlauben: {{what}}'],
+  'h.requests.refuseOf': ['Refuse: {{what}}', 'Ablehnen: {{what}}'],
+  'h.requests.approveTitle': ['Authorise this request?', 'Diese Bitte erlauben?'],
+  'h.requests.refuseTitle': ['Refuse this request?', 'Diese Bitte ablehnen?'],
+  'h.requests.reason': ['Reason', 'Grund'],
+  'h.requests.approveText': [
+    'The hospital’s node hands over the keys at once. What is read cannot be unread.',
+    'Der Knoten des Krankenhauses übergibt die Schlüssel sofort. Was gelesen ist, bleibt bekannt.',
+  ],
+  'h.requests.refuseText': [
+    'The person who asks sees this reason.',
+    'Wer gebeten hat, sieht diesen Grund.',
+  ],
+  'h.requests.done': [
+    'Decided; the ledger has it at entry {{number}}.',
+    'Entschieden; im Hauptbuch steht es als Eintrag {{number}}.',
+  ],
+
+  'h.left.text': [
+    'Every release of records that this hospital keeps: who read, whose, what for and when. Sealed copies, without keys, also lie with the members that the hospital’s settings name.',
+    'Jede Herausgabe von Akten dieses Krankenhauses: wer las, wessen, wozu und wann. Versiegelte Kopien ohne Schlüssel liegen auch bei den Mitgliedern, die die Einstellungen des Hauses nennen.',
+  ],
+  'h.left.none': ['Nothing has been read.', 'Es wurde nichts gelesen.'],
+  'h.left.noneOutside': [
+    'Nobody outside this hospital has read anything.',
+    'Niemand außerhalb dieses Hauses hat etwas gelesen.',
+  ],
+  'h.left.whose': ['Whose', 'Wessen'],
+  'h.left.own': [
+    'Show readings within this hospital ({{count}})',
+    'Lesen im eigenen Haus zeigen ({{count}})',
+  ],
+  'h.left.list': ['Readings', 'Gelesen'],
+  'h.left.working': [
+    '{{done}} of {{count}} patients looked at',
+    '{{done}} von {{count}} Patienten angesehen',
+  ],
+} as const satisfies Record<string, readonly [en: string, de: string]>;

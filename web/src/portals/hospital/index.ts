@@ -1,0 +1,13 @@
+// The hospital staff's pages.
+import { learn } from '../../lib/i18n';
+import { hospital } from '../../lib/words.hospital';
+
+export { Home } from './Home';
+export { IntakePage } from './IntakePage';
+export { Left } from './Left';
+export { Many } from './Many';
+export { PatientPage } from './PatientPage';
+export { Patients } from './Patients';
+export { Requests } from './Requests';
+
+learn(hospital);
