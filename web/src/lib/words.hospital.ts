@@ -16,8 +16,8 @@ export const hospital = {
   'h.who.known': ['known here', 'hier bekannt'],
   'h.choose': ['Patient', 'Patient'],
   'h.chooseWhy': [
-    'Compare the number with the patient’s papers.',
-    'Vergleichen Sie die Nummer mit den Papieren des Patienten.',
+    'The number tells people of one name apart; it stands in the list of sealed records.',
+    'Die Nummer unterscheidet Menschen eines Namens; sie steht in der Liste der versiegelten Akten.',
   ],
   'h.chooseNone': ['Choose a patient', 'Wählen Sie einen Patienten'],
   'h.search': ['Search by name', 'Nach Namen suchen'],
@@ -212,6 +212,7 @@ export const hospital = {
   'h.sealed.entry': ['Ledger', 'Hauptbuch'],
   'h.sealed.proof': ['Proof', 'Nachweis'],
   'h.sealed.version': ['version {{version}}', 'Fassung {{version}}'],
+  'h.sealed.signed': ['signed document', 'unterschriebenes Dokument'],
   'h.sealed.check': ['Check', 'Prüfen'],
   'h.sealed.checkOf': ['Check the proof of {{name}}', 'Nachweis von {{name}} prüfen'],
   'h.sealed.all': ['Check all proofs', 'Alle Nachweise prüfen'],

@@ -194,7 +194,7 @@ export const journeys = {
     await go(patient.page, 'Ask for permission');
     const ask = async (purpose) => {
       await patient.page.getByLabel('What for').selectOption({ label: purpose });
-      await patient.page.getByRole('button', { name: 'Ask', exact: true }).click();
+      await patient.page.getByRole('button', { name: 'Ask for permission' }).click();
       await patient.page.getByText('Waiting for the hospital').first().waitFor();
     };
     const { page } = await enter(browser, world);

@@ -125,13 +125,14 @@ export function IntakeForm(props: {
           <ul className="plain">
             {form.symptoms.map((one, at) => (
               <li key={at}>
-                <Group justify="space-between" py={4}>
+                <Group justify="space-between" py={4} wrap="nowrap" align="flex-start">
                   <Text className="wrap">
                     {one.words}
                     {one.code && ` (${one.code})`}
                   </Text>
                   <Button
                     size="compact-sm"
+                    flex="none"
                     variant="default"
                     aria-label={t('h.symptom.removeOf', { name: one.words })}
                     onClick={() => set({ symptoms: form.symptoms.filter((_, i) => i !== at) })}
@@ -331,6 +332,7 @@ function Files(props: {
                 </div>
                 <Button
                   size="compact-sm"
+                  flex="none"
                   variant="default"
                   aria-label={t('h.symptom.removeOf', { name: file.name })}
                   onClick={() => remove(file)}

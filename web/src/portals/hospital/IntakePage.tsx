@@ -107,14 +107,14 @@ function Check(props: {
       <ul className="plain">
         {pieces.map((piece, at) => (
           <li key={at}>
-            <Group justify="space-between" py={6} align="flex-start">
+            <Group justify="space-between" py={6} align="flex-start" wrap="nowrap">
               <div className="wrap">
                 <Text fw={600}>{t(`h.kind.${piece.kind}`)}</Text>
                 <Text size="sm" className="wrap">
                   {summary(piece)}
                 </Text>
               </div>
-              <Text size="sm" c="dimmed">
+              <Text size="sm" c="dimmed" flex="none">
                 {piece.signed ? t('h.check.signed') : size(piece.body.length)}
               </Text>
             </Group>

@@ -103,10 +103,10 @@ function Records({ patient, list }: { patient: Patient; list: SealedRecord[] }) 
           <Table.Thead>
             <Table.Tr>
               <Table.Th scope="col">{t('h.sealed.what')}</Table.Th>
-              <Table.Th scope="col">{t('h.sealed.digest')}</Table.Th>
               <Table.Th scope="col">{t('h.sealed.signer')}</Table.Th>
               <Table.Th scope="col">{t('h.sealed.entry')}</Table.Th>
               <Table.Th scope="col">{t('h.sealed.proof')}</Table.Th>
+              <Table.Th scope="col">{t('h.sealed.digest')}</Table.Th>
             </Table.Tr>
           </Table.Thead>
           <Table.Tbody>
@@ -160,12 +160,7 @@ function Row(props: {
         <Text size="sm" c="dimmed">
           {reference(record.record)} · {size(record.length)}
           {record.version > 1 && ` · ${t('h.sealed.version', { version: record.version })}`}
-          {record.statement && ` · ${t('source.badge')}`}
-        </Text>
-      </Table.Td>
-      <Table.Td className="mono" miw={200}>
-        <Text size="xs" className="mono">
-          {record.ciphertext}
+          {record.statement && ` · ${t('h.sealed.signed')}`}
         </Text>
       </Table.Td>
       <Table.Td>
@@ -191,6 +186,11 @@ function Row(props: {
             {t('h.sealed.check')}
           </Button>
         )}
+      </Table.Td>
+      <Table.Td className="mono" miw={200}>
+        <Text size="xs" className="mono">
+          {record.ciphertext}
+        </Text>
       </Table.Td>
     </Table.Tr>
   );
