@@ -21,6 +21,7 @@ export const KINDS = [
   'prescription',
   'quasi-identifiers',
   'other',
+  'finding',
 ] as const;
 export type RecordKind = (typeof KINDS)[number];
 

@@ -14,7 +14,7 @@ export const SECTIONS = {
   documents: ['document'],
   visits: ['encounter', 'procedure'],
   messages: ['question', 'answer'],
-  other: ['wearable', 'other'],
+  other: ['finding', 'wearable', 'other'],
 } as const satisfies Record<string, readonly RecordKind[]>;
 
 export type Section = keyof typeof SECTIONS;
