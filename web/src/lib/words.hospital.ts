@@ -239,6 +239,7 @@ export const hospital = {
   'h.kind.answer': ['Answer', 'Antwort'],
   'h.kind.prescription': ['Prescription', 'Rezept'],
   'h.kind.quasi-identifiers': ['Age and region', 'Alter und Region'],
+  'h.kind.finding': ['Computed finding', 'Errechneter Befund'],
   'h.kind.other': ['Other', 'Anderes'],
 
   'h.link': ['The patient’s own account', 'Das eigene Konto des Patienten'],
