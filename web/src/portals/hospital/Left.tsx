@@ -1,5 +1,5 @@
 // What has left the site: every reading of records that the hospital keeps.
-import { Badge, Button, Group, Stack, Switch, Table, Text, Title } from '@mantine/core';
+import { Button, Group, Stack, Switch, Table, Text, Title } from '@mantine/core';
 import { useQuery } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
@@ -98,12 +98,8 @@ function Row({ reading }: { reading: Reading }) {
     <Table.Tr>
       <Table.Td>
         {who(reading.reader, reading.reader_role)}
-        <br />
-        <Badge variant="outline" color="gray">
-          {t(`role.${reading.reader_role}`)}
-        </Badge>
         <Text size="sm" c="dimmed">
-          {who(reading.organisation)}
+          {t(`role.${reading.reader_role}`)}, {who(reading.organisation)}
         </Text>
       </Table.Td>
       <Table.Td>
