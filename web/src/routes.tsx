@@ -10,12 +10,16 @@ import { Gate, Shell } from './shell';
 
 const root = createRootRoute({ component: Shell, notFoundComponent: lazy('entry', 'Lost') });
 
-function lazy(portal: 'entry' | 'patient' | 'doctor' | 'hospital', page: string): RouteComponent {
+function lazy(
+  portal: 'entry' | 'patient' | 'doctor' | 'hospital' | 'cloud',
+  page: string,
+): RouteComponent {
   const load = {
     entry: () => import('./portals/entry'),
     patient: () => import('./portals/patient'),
     doctor: () => import('./portals/doctor'),
     hospital: () => import('./portals/hospital'),
+    cloud: () => import('./portals/cloud'),
   }[portal];
   return lazyRouteComponent(load as () => Promise<Record<string, RouteComponent>>, page);
 }
@@ -37,6 +41,11 @@ const hospital = createRoute({
   getParentRoute: () => root,
   path: '/hospital',
   component: () => <Gate roles={['staff']} />,
+});
+const cloud = createRoute({
+  getParentRoute: () => root,
+  path: '/cloud',
+  component: () => <Gate roles={['operator']} />,
 });
 const account = createRoute({
   getParentRoute: () => root,
@@ -62,6 +71,20 @@ const inDoctor = (path: string, page: string) =>
       section: typeof search.section === 'string' ? search.section : undefined,
       query: typeof search.query === 'string' ? search.query : undefined,
     }),
+  });
+const inCloud = (path: string, page: string) =>
+  createRoute({
+    getParentRoute: () => cloud,
+    path,
+    component: lazy('cloud', page),
+    // What is searched and filtered stands in the address; every word of it is text.
+    validateSearch: (search: Record<string, unknown>): Record<string, string> =>
+      Object.fromEntries(
+        ['query', 'standing', 'role', 'hospital', 'state'].flatMap((name) => {
+          const word = search[name];
+          return word === undefined || word === '' ? [] : [[name, String(word)]];
+        }),
+      ),
   });
 
 const inHospital = (path: string, page: string) =>
@@ -104,6 +127,16 @@ const tree = root.addChildren([
     inHospital('/patients/$alias', 'PatientPage'),
     inHospital('/requests', 'Requests'),
     inHospital('/left', 'Left'),
+  ]),
+  cloud.addChildren([
+    inCloud('/', 'Home'),
+    inCloud('/profiles', 'Profiles'),
+    inCloud('/store', 'Store'),
+    inCloud('/store/$alias', 'Sealed'),
+    inCloud('/requests', 'Requests'),
+    inCloud('/attempts', 'Attempts'),
+    inCloud('/ledger', 'Ledger'),
+    inCloud('/members', 'Members'),
   ]),
 ]);
 

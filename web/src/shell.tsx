@@ -49,12 +49,22 @@ const MENU: Partial<Record<Role, { to: string; label: Key }[]>> = {
     { to: '/hospital/requests', label: 'nav.h.requests' },
     { to: '/hospital/left', label: 'nav.h.left' },
   ],
+  operator: [
+    { to: '/cloud', label: 'nav.home' },
+    { to: '/cloud/profiles', label: 'nav.profiles' },
+    { to: '/cloud/store', label: 'nav.store' },
+    { to: '/cloud/requests', label: 'nav.requests' },
+    { to: '/cloud/attempts', label: 'nav.attempts' },
+    { to: '/cloud/ledger', label: 'nav.ledger' },
+    { to: '/cloud/members', label: 'nav.members' },
+  ],
 };
 
 const HOMES: Partial<Record<Role, string>> = {
   patient: '/patient',
   doctor: '/doctor',
   staff: '/hospital',
+  operator: '/cloud',
 };
 
 /** Where a role begins. */

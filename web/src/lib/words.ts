@@ -64,6 +64,12 @@ export const words = {
   'nav.h.patients': ['Sealed records', 'Versiegelte Akten'],
   'nav.h.requests': ['Permission requests', 'Bitten um Erlaubnis'],
   'nav.h.left': ['What has left', 'Was das Haus verließ'],
+  'nav.profiles': ['Profiles', 'Profile'],
+  'nav.store': ['Sealed store', 'Versiegelter Speicher'],
+  'nav.requests': ['Access requests', 'Zugriffsanfragen'],
+  'nav.attempts': ['Refused attempts', 'Abgewiesene Versuche'],
+  'nav.ledger': ['Ledger', 'Register'],
+  'nav.members': ['Members', 'Mitglieder'],
 
   'start.title': ['Your medical records, sealed', 'Ihre Krankenakte, versiegelt'],
   'start.text': [

@@ -38,6 +38,10 @@ export const action = {
     3,
     fields({ 0: unhex(principal), 1: code(DECISIONS, decision), 2: code(REASONS, reason) }),
   ],
+  revokePrincipal: (principal: string, reason: Reason): Action => [
+    5,
+    fields({ 0: unhex(principal), 1: code(REASONS, reason) }),
+  ],
   openPatient: (alias: string): Action => [6, fields({ 0: unhex(alias) })],
   linkPatient: (alias: string, patient: string): Action => [
     7,

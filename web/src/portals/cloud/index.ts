@@ -1,0 +1,9 @@
+// The healthcare cloud operator's pages.
+export { Attempts } from './Attempts';
+export { Home } from './Home';
+export { Ledger } from './Ledger';
+export { Members } from './Members';
+export { Profiles } from './Profiles';
+export { Requests } from './Requests';
+export { Sealed } from './Sealed';
+export { Store } from './Store';
