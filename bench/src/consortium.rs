@@ -193,7 +193,7 @@ impl Seat {
             origin: genesis.origin(),
             founded_ms: genesis.created.0,
             timing: Timing::default(),
-            introductions: Vec::new(),
+            introduction: None,
         };
         Ok(salus_replica::start(config, Contract::new(genesis))?)
     }

@@ -125,6 +125,16 @@ impl Node {
         self.get(&format!("/principals/{principal}")).await
     }
 
+    /// The same, with the keys that it signed this entry with.
+    pub async fn principal_as_of(
+        &self,
+        principal: PrincipalId,
+        entry: u64,
+    ) -> Result<PrincipalDetail> {
+        self.get(&format!("/principals/{principal}?entry={entry}"))
+            .await
+    }
+
     /// Submits a signed command and waits until it is final.
     pub async fn submit(&self, command: Vec<u8>) -> Result<CommandReceipt> {
         let submission = CommandSubmission {

@@ -1,7 +1,6 @@
 //! Reading: a signed receipt first, then sealed bytes, then everything checked and opened here.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use salus_crypto::digest::Secret;
 use salus_crypto::keys::PeerKeys;
@@ -19,6 +18,7 @@ use salus_proto::record::{
 use salus_proto::role::Purpose;
 
 use crate::error::{Error, Result};
+use crate::node::Node;
 use crate::person::Person;
 
 /// Largest encoded anchor, in bytes.
@@ -97,16 +97,10 @@ impl Person {
             )
             .await?;
         let class_keys = self.class_keys(reading.alias, reading.access, &release)?;
-        let mut signers: BTreeMap<PrincipalId, PeerKeys> = BTreeMap::new();
+        let mut signers = Signers::default();
         let mut opened = Vec::with_capacity(release.records.len());
         for record in &release.records {
-            let signer = match signers.entry(record.signer) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(place) => {
-                    let keys = self.node().public_keys(record.signer).await?;
-                    place.insert(PeerKeys::parse(&keys)?)
-                }
-            };
+            let signer = signers.of(self.node(), record).await?;
             let path = format!(
                 "/records/{}/sealed?receipt={}",
                 record.record, release.entry
@@ -235,4 +229,38 @@ struct Parts<'a> {
     access: Option<AccessId>,
     record: &'a ReleasedRecord,
     signer: &'a PeerKeys,
+}
+
+/// The keys of signers, each asked for once.
+#[derive(Default)]
+struct Signers(BTreeMap<(PrincipalId, Option<u64>), PeerKeys>);
+
+impl Signers {
+    /// The keys that a record's manifest was signed with: the signer's current ones, or those that it
+    /// had when the record was anchored.
+    async fn of(&mut self, node: &Node, record: &ReleasedRecord) -> Result<&PeerKeys> {
+        let current = (record.signer, None);
+        if !self.0.contains_key(&current) {
+            let keys = node.public_keys(record.signer).await?;
+            self.0.insert(current, PeerKeys::parse(&keys)?);
+        }
+        let then = (record.signer, Some(record.entry));
+        let is_current = self
+            .0
+            .get(&current)
+            .is_some_and(|keys| signed(keys, record));
+        if !is_current && !self.0.contains_key(&then) {
+            self.0.insert(then, node.keys_behind(record).await?);
+        }
+        let found = self.0.get(if is_current { &current } else { &then });
+        found.ok_or_else(|| Error::NotVerified {
+            record: record.record,
+            what: "its signer has no keys".into(),
+        })
+    }
+}
+
+/// Whether a record's manifest verifies with these keys.
+pub(crate) fn signed(keys: &PeerKeys, record: &ReleasedRecord) -> bool {
+    salus_crypto::hybrid::verify(keys, label::MANIFEST, &record.manifest.0).is_ok()
 }

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use salus_ledger::bundle::{Bundle, Proven, Report, Verdict, keys_state_key};
+use salus_crypto::keys::PeerKeys;
+use salus_ledger::bundle::{Bundle, Claim, Proven, Report, Verdict, keys_state_key};
 use salus_proto::Digest;
+use salus_proto::api::record::ReleasedRecord;
 use salus_proto::encode::from_bytes;
 use salus_proto::ids::PrincipalId;
 use salus_proto::keys::PublicKeys;
 
 use crate::error::{Error, Result};
 use crate::node::Node;
+use crate::records::signed;
 
 /// Longest encoding of public keys.
 const KEYS_LIMIT: usize = 8 << 10;
@@ -103,6 +106,38 @@ impl Node {
             principal,
             what: "the node shows an older state than it has shown before".into(),
         })
+    }
+
+    /// The keys that a record's manifest was signed with, of a signer who has others now. The node
+    /// names them; that this manifest is its signer's is proven.
+    pub(crate) async fn keys_behind(&self, record: &ReleasedRecord) -> Result<PeerKeys> {
+        let trust = self.trust().ok_or(Error::NoGenesis)?;
+        let principal = record.signer;
+        let wrong = |what: String| Error::NotProven { principal, what };
+        let path = format!("/ledger/proofs/records/{}", record.record);
+        let bundle = self.bytes(&path, None).await?;
+        let bundle = Bundle::from_json(&bundle).map_err(|error| wrong(error.to_string()))?;
+        let report = bundle.verify(&trust.genesis);
+        match (&report.proven, &bundle.claim) {
+            (Some(Proven::Record { .. }), Claim::Record(claim))
+                if claim.manifest == record.manifest.0 => {}
+            _ => return Err(wrong(first_failure(&report))),
+        }
+        let keys = self.principal_as_of(principal, record.entry).await?.keys;
+        let ed25519: Option<Digest> = keys.ed25519.parse().ok();
+        let keys = PublicKeys {
+            ed25519: ed25519
+                .ok_or_else(|| wrong("malformed public keys".into()))?
+                .0,
+            ml_dsa_65: keys.ml_dsa_65.0,
+            x_wing: keys.x_wing.0,
+        };
+        let keys = PeerKeys::parse(&keys)?;
+        if signed(&keys, record) {
+            Ok(keys)
+        } else {
+            Err(wrong("the record is signed with other keys".into()))
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Joining, leaving, replacing and revoking members, by quorum of the members.
 
+use salus_crypto::sign::Ed25519Verifier;
 use salus_policy::{Operation, Relation, may};
 use salus_proto::TimestampMs;
 use salus_proto::command::Refusal;
@@ -117,14 +118,14 @@ fn changed(members: &Members, change: &MembershipChange) -> Result<Members, Refu
             let Err(at) = place(member.organisation) else {
                 return Err(Refusal::AlreadyExists);
             };
-            if !well_formed(member) || list.len() >= MEMBERS_LIMIT {
+            if !can_validate(member) || list.len() >= MEMBERS_LIMIT {
                 return Err(Refusal::OutOfRange);
             }
             list.insert(at, member.clone());
         }
         MembershipChange::Replace(member) => {
             let at = place(member.organisation).map_err(|_| Refusal::NotFound)?;
-            if !well_formed(member) {
+            if !can_validate(member) {
                 return Err(Refusal::OutOfRange);
             }
             match list.get_mut(at) {
@@ -137,11 +138,16 @@ fn changed(members: &Members, change: &MembershipChange) -> Result<Members, Refu
             list.remove(at);
         }
     }
-    let distinct_keys = list.iter().enumerate().all(|(i, a)| {
-        list.iter()
-            .skip(i + 1)
-            .all(|b| a.engine_key != b.engine_key)
-    });
+    // Otherwise one signer could count as two.
+    let distinct = |a: &Member, b: &Member| {
+        a.engine_key != b.engine_key
+            && a.keys.ed25519 != b.keys.ed25519
+            && a.keys.ml_dsa_65 != b.keys.ml_dsa_65
+    };
+    let distinct_keys = list
+        .iter()
+        .enumerate()
+        .all(|(i, a)| list.iter().skip(i + 1).all(|b| distinct(a, b)));
     if list.is_empty() || !distinct_keys {
         return Err(Refusal::ImpossibleMembership);
     }
@@ -167,6 +173,12 @@ fn unseat(
         };
         put::<Principals>(state, &id, &principal);
     }
+}
+
+/// Whether a member to come is well formed and its validator's key usable: the engine could not go on
+/// with another.
+fn can_validate(member: &Member) -> bool {
+    well_formed(member) && Ed25519Verifier::parse(&member.engine_key).is_ok()
 }
 
 /// Whether every field of a member is in range.

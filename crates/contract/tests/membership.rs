@@ -102,9 +102,21 @@ fn only_organisations_vote_and_on_sensible_changes() {
     );
     refused(
         &mut world,
-        join(&|m| m.engine_key = [North as u8; 32]),
+        join(&|m| m.engine_key = member(North, NodeRole::Hospital, 0).engine_key),
         R::ImpossibleMembership,
     );
+    refused(
+        &mut world,
+        join(&|m| m.keys.ed25519 = member(North, NodeRole::Hospital, 0).keys.ed25519),
+        R::ImpossibleMembership,
+    );
+    refused(
+        &mut world,
+        join(&|m| m.keys.ml_dsa_65 = member(North, NodeRole::Hospital, 0).keys.ml_dsa_65),
+        R::ImpossibleMembership,
+    );
+    // Of small order: a valid encoding of no usable key.
+    refused(&mut world, join(&|m| m.engine_key = [0; 32]), R::OutOfRange);
     refused(&mut world, join(&|m| m.name.clear()), R::OutOfRange);
     refused(&mut world, join(&|m| m.name = "a\nb".into()), R::OutOfRange);
     refused(

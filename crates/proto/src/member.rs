@@ -50,6 +50,22 @@ impl Member {
     }
 }
 
+/// What an organisation hands to the members that are to vote on it, as a file.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct MemberCard {
+    /// The member that it is to be.
+    #[n(0)]
+    pub member: Member,
+    /// The authorities that its TLS certificate is checked with, PEM; absent where the members have
+    /// them already.
+    #[n(1)]
+    pub authority: Option<String>,
+}
+
+/// Largest member card, in bytes.
+pub const CARD_LIMIT: usize = 64 << 10;
+
 /// A principal that a genesis file authorises from the start, so that somebody can authorise others.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]

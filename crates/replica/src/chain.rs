@@ -14,7 +14,7 @@ use salus_proto::{Digest, TimestampMs};
 use crate::Error;
 use crate::machine::{Machine, command_id};
 use crate::replica::lock;
-use crate::store::{Commit, Edge, Epoch, Mark, Snapshot, Store, Tip};
+use crate::store::{Commit, Edge, Epoch, Handover, Mark, Snapshot, Store, Tip};
 use crate::tree::ProvableTree;
 
 /// How far execution may trail a height that is voted on, in blocks; an epoch ends so many blocks
@@ -154,23 +154,40 @@ impl<M: Machine> Chain<M> {
 
     /// The checkpoint that holds now, unless entries were added since the last one was due.
     pub(crate) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        let Mark { height, size, .. } = self.tip.checkpoint;
+        if height == 0 || size != self.frontier.size() {
+            return Ok(None);
+        }
+        Ok(Some(self.marked(&self.members_of(height)?)))
+    }
+
+    /// The checkpoint at the last mark, to be signed by these members; nothing changed since.
+    fn marked(&self, members: &MemberList) -> Checkpoint {
         let Mark {
             height,
             time_ms,
             size,
         } = self.tip.checkpoint;
-        if height == 0 || size != self.frontier.size() {
-            return Ok(None);
-        }
-        Ok(Some(Checkpoint {
+        Checkpoint {
             origin: self.origin.name.clone(),
             size,
             root: self.frontier.root(),
             height,
             time: TimestampMs(time_ms),
             state: lock(&self.tree).root(),
-            members: self.members_of(height)?.digest(),
-        }))
+            members: members.digest(),
+        }
+    }
+
+    /// What the members of an epoch that ends with the last executed block leave behind: that block
+    /// or one before it was marked, and no entry came after the mark.
+    fn handover(&self, ending: &Epoch) -> Result<Handover, Error> {
+        let checkpoint = self.marked(&MemberList::from_bytes(&ending.members)?);
+        Ok(Handover {
+            size: checkpoint.size,
+            text: checkpoint.text().map_err(salus_ledger::Error::from)?,
+            proof: lock(&self.tree).prove_newest(MEMBERS_STATE_KEY),
+        })
     }
 
     /// Executes blocks in the order of their heights and stores the result durably. Blocks that were
@@ -307,7 +324,7 @@ impl<M: Machine> Chain<M> {
                 members: members()?,
                 handover: None,
             };
-            epoch.handover = Some(self.tip.checkpoint.size);
+            epoch.handover = Some(self.handover(&epoch)?);
             outcome.epochs.insert(number, epoch);
             outcome.epochs.insert(number + 1, next.clone());
             self.epoch = (number + 1, next);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use salus_contract::{BlockContext, Overlay};
+use salus_ledger::state::value_digest;
 use salus_ledger::tree::leaf_hash;
 use salus_ledger::{CertifiedCheckpoint, Frontier, MemberList, StateChange, StateTree};
 use salus_proto::checkpoint::{Checkpoint, MEMBERS_STATE_KEY, SignedNote};
@@ -80,6 +81,9 @@ pub enum Finding {
     /// An epoch's list of members was never in force.
     #[error("the members of epoch {0} are not those that the log leads to")]
     Epoch(u64),
+    /// An epoch's handover to the next members does not show who they are.
+    #[error("the handover that ends epoch {0} does not show the next members")]
+    Handover(u64),
     /// A certified checkpoint does not hold.
     #[error("the checkpoint over {size} entries does not hold: {reason}")]
     Checkpoint {
@@ -104,7 +108,7 @@ impl Finding {
             Self::Value(key) | Self::ValueMissing(key) | Self::ValueUnfounded(key) => {
                 format!("state key {}", hex(key))
             }
-            Self::Epoch(epoch) => format!("epoch {epoch}"),
+            Self::Epoch(epoch) | Self::Handover(epoch) => format!("epoch {epoch}"),
             Self::Checkpoint { size, .. } => format!("checkpoint {size}"),
         }
     }
@@ -403,11 +407,26 @@ fn check_values(
 }
 
 fn check_epochs(epochs: &BTreeMap<u64, Epoch>, replayed: &Replayed, report: &mut Report) {
-    for (number, epoch) in epochs {
+    let next = epochs.values().skip(1).map(Some).chain([None]);
+    for ((number, epoch), next) in epochs.iter().zip(next) {
         if !replayed.members.contains(&epoch.members) {
             report.found(Finding::Epoch(*number));
+        } else if next.is_some_and(|next| !hands_over(epoch, next)) {
+            report.found(Finding::Handover(*number));
         }
     }
+}
+
+/// Whether an ended epoch's handover shows who the next members are.
+fn hands_over(epoch: &Epoch, next: &Epoch) -> bool {
+    let Some(handover) = &epoch.handover else {
+        return false;
+    };
+    let Ok(checkpoint) = Checkpoint::parse(&handover.text) else {
+        return false;
+    };
+    let shown = handover.proof.verify(&checkpoint.state, MEMBERS_STATE_KEY);
+    checkpoint.size == handover.size && shown == Ok(Some(value_digest(&next.members)))
 }
 
 fn check_note(

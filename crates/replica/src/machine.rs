@@ -19,8 +19,9 @@ const KEYS_LIMIT: usize = 1 << 14;
 ///
 /// `prepare` keeps rubbish out of the pool; only `apply` decides, and it must give the same bytes on
 /// every machine for the same state, command and context. The state's value under
-/// [`MEMBERS_STATE_KEY`](salus_proto::checkpoint::MEMBERS_STATE_KEY) is the deterministic encoding of
-/// the `Vec<Member>` that orders and signs from the next turn of the membership on.
+/// [`MEMBERS_STATE_KEY`](salus_proto::checkpoint::MEMBERS_STATE_KEY) is the encoded
+/// [`MemberList`](salus_ledger::MemberList) that orders and signs from the next turn of the membership
+/// on.
 pub trait Machine: Send + Sync + 'static {
     /// A decoded command whose signature was found good.
     type Prepared: Send + Sync + 'static;

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use bytes::Bytes;
 use salus_contract::StateRead;
+use salus_ledger::bundle::Handover;
 use salus_ledger::{ConsistencyProof, InclusionProof, StateProof};
 use salus_proto::checkpoint::Checkpoint;
 use salus_proto::ids::OrganisationId;
@@ -342,6 +343,47 @@ impl<M: Machine> Replica<M> {
     /// If the store cannot be read.
     pub fn checkpoints(&self) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         self.shared.store.read()?.checkpoints()
+    }
+
+    /// Every change of who signs before the checkpoint at `height`, in order. `None` while one is not
+    /// certified here: too few of the members before it have signed yet, or this replica has only
+    /// just caught up and is asking the others for it.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub fn handovers(&self, height: u64) -> Result<Option<Vec<Handover>>, Error> {
+        let view = self.shared.store.read()?;
+        let epochs = view.epochs()?;
+        let mut handovers = Vec::new();
+        for (before, next) in epochs.values().zip(epochs.values().skip(1)) {
+            if next.first > height {
+                break;
+            }
+            let Some(handover) = &before.handover else {
+                return Ok(None);
+            };
+            let Some((size, checkpoint)) = view.checkpoint(handover.size)? else {
+                return Ok(None);
+            };
+            if size != handover.size {
+                return Ok(None);
+            }
+            handovers.push(Handover {
+                checkpoint,
+                members: next.members.clone(),
+                proof: handover.proof.clone(),
+            });
+        }
+        Ok(Some(handovers))
+    }
+
+    /// Waits for [`Replica::handovers`].
+    ///
+    /// # Errors
+    /// If the replica stops first or the store cannot be read.
+    pub async fn handed_over(&self, height: u64) -> Result<Vec<Handover>, Error> {
+        let certified = || self.handovers(height).transpose();
+        self.shared.until(certified).await?
     }
 
     /// A key's value, or its absence, with a proof under the latest certified checkpoint; waits for
@@ -702,6 +744,11 @@ impl<M: Machine> Shared<M> {
 
     pub(crate) fn tell_height(&self, height: u64) {
         self.executed_height.store(height, Ordering::Relaxed);
+        self.progress.notify_waiters();
+    }
+
+    /// Wakes who waits for something that has just been stored.
+    pub(crate) fn tell_progress(&self) {
         self.progress.notify_waiters();
     }
 

@@ -17,7 +17,7 @@ use salus_proto::member::Member as Organisation;
 use crate::Error;
 use crate::chain::{Chain, Origin};
 use crate::engine::epochs::{engine_key, engine_secret};
-use crate::engine::{self, Channels, Directory, NoteSigner, Setup, Timing, notes};
+use crate::engine::{self, Channels, Directory, Known, NoteSigner, Setup, Timing, notes};
 use crate::fsck::{Report, check};
 use crate::machine::Machine;
 use crate::replica::{Replica, Shared, lock};
@@ -251,7 +251,7 @@ async fn channels(
 struct Everybody;
 
 impl Directory for Everybody {
-    fn track(&mut self, _: u64, _: &[Organisation]) {}
+    fn track(&mut self, _: u64, _: &Known) {}
 }
 
 /// The longest message that the network must carry, in bytes.

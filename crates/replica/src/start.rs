@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -19,19 +19,18 @@ use commonware_stream::cups::{self, Cups};
 use commonware_stream::sake::{self, Sake};
 use commonware_utils::ordered::Map;
 use commonware_utils::{Hostname, NZU32, NZUsize};
+use salus_ledger::MemberList;
 use salus_proto::Digest;
-use salus_proto::member::{MEMBERS_LIMIT, Member};
+use salus_proto::member::MEMBERS_LIMIT;
 
 use crate::Error;
 use crate::chain::{Chain, Origin};
 use crate::engine::epochs::{engine_key, engine_secret};
-use crate::engine::{self, Channels, Directory, NoteSigner, Setup, Timing};
+use crate::engine::{self, Channels, Directory, Known, NoteSigner, Setup, Timing};
 use crate::machine::{Contract, Machine};
 use crate::replica::{Replica, Shared};
 use crate::store::Store;
 
-/// Sets of members to which connections are kept: the current one and the one before.
-const TRACKED_SETS: NonZeroUsize = NZUsize!(2);
 /// Handshakes that one address may begin in a second.
 const HANDSHAKES_PER_SECOND: NonZeroU32 = NZU32!(256);
 /// Threads of the engine's runtime, besides the executor's.
@@ -56,8 +55,9 @@ pub struct Config {
     pub founded_ms: u64,
     /// Patience.
     pub timing: Timing,
-    /// Members to connect to besides those that the ledger knows: for a node that is joining.
-    pub introductions: Vec<Member>,
+    /// A list of members to connect to until the ledger here knows one as new: for a node that joins,
+    /// or was away while others changed their addresses.
+    pub introduction: Option<MemberList>,
 }
 
 impl fmt::Debug for Config {
@@ -165,7 +165,7 @@ pub fn start(config: Config, machine: Contract) -> Result<Running<Contract>, Err
                 );
                 // Members are known by their keys; some sit behind address translation.
                 network.bypass_ip_check = true;
-                network.tracked_peer_sets = TRACKED_SETS;
+                network.tracked_peer_sets = engine::TRACKED_SETS;
                 network.peer_connection_cooldown = Duration::from_millis(500);
                 network.dial_frequency = Duration::from_millis(200);
                 // Several members may share an address.
@@ -186,7 +186,7 @@ pub fn start(config: Config, machine: Contract) -> Result<Running<Contract>, Err
                 let mut network = network.start();
                 let directory = Addresses {
                     oracle: oracle.clone(),
-                    always: config.introductions,
+                    introduction: config.introduction,
                 };
                 let setup = Setup {
                     key,
@@ -252,13 +252,17 @@ impl<M: Machine> Drop for Finished<M> {
 /// Members' addresses for the network.
 struct Addresses {
     oracle: Oracle<PublicKey>,
-    always: Vec<Member>,
+    introduction: Option<MemberList>,
 }
 
 impl Directory for Addresses {
-    fn track(&mut self, number: u64, members: &[Member]) {
+    fn track(&mut self, number: u64, known: &Known) {
         let mut addresses = std::collections::BTreeMap::new();
-        for member in self.always.iter().chain(members) {
+        let newer = self.introduction.as_ref();
+        let newer = newer.filter(|introduction| introduction.version() > known.version);
+        let introduced = newer.map_or(&[][..], MemberList::members);
+        // Of two addresses behind one key the newer counts.
+        for member in known.before.iter().chain(&known.members).chain(introduced) {
             match (
                 engine_key(&member.engine_key),
                 address(&member.engine_address),

@@ -23,9 +23,9 @@ use redb::{
     ReadableTableMetadata, StorageBackend, TableDefinition,
 };
 use salus_contract::StateRead;
-use salus_ledger::NodeRead;
 use salus_ledger::state::{StateLeaf, path_of, value_digest};
 use salus_ledger::tree::node_hash;
+use salus_ledger::{NodeRead, StateProof};
 use salus_proto::command::ENTRY_LIMIT;
 use salus_proto::{Digest, encode};
 
@@ -110,9 +110,24 @@ pub(crate) struct Epoch {
     /// The encoded list of its members.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub(crate) members: Vec<u8>,
-    /// Log size of its last checkpoint, which names the next members, once it has ended.
+    /// Its members' last word, once it has ended.
     #[n(4)]
-    pub(crate) handover: Option<u64>,
+    pub(crate) handover: Option<Handover>,
+}
+
+/// The last checkpoint of an epoch, whose state names the next members.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Handover {
+    /// Entries in the log.
+    #[n(0)]
+    pub(crate) size: u64,
+    /// The checkpoint's text; its certificate is among the checkpoints once a quorum has signed.
+    #[n(1)]
+    pub(crate) text: String,
+    /// Proof under its state root of the list of the next members.
+    #[n(2)]
+    pub(crate) proof: StateProof,
 }
 
 /// What one or more blocks change, to be stored at once.
@@ -248,9 +263,14 @@ impl Store {
     /// Keeps a certified checkpoint; older ones than [`CHECKPOINTS_KEPT`] go, unless one of `keep`.
     pub(crate) fn put_checkpoint(&self, size: u64, note: &str, keep: &[u64]) -> Result<(), Error> {
         let mut write = self.database.begin_write()?;
-        // A lost certificate can be had again from the members; the next block makes it durable.
+        // A lost certificate can be had again from the members, and the next block makes it durable.
+        // Those of a handover may have left since.
+        let durability = match keep.contains(&size) {
+            true => Durability::Immediate,
+            false => Durability::None,
+        };
         write
-            .set_durability(Durability::None)
+            .set_durability(durability)
             .map_err(|e| Error::Io(e.to_string()))?;
         {
             let mut table = write.open_table(CHECKPOINTS)?;

@@ -31,6 +31,11 @@ impl ProvableTree {
         self.tree.root()
     }
 
+    /// The proof of `key` under the root after the last executed block.
+    pub(crate) fn prove_newest(&self, key: &[u8]) -> StateProof {
+        self.tree.prove(key)
+    }
+
     /// Applies the changes of a block.
     pub(crate) fn apply(&mut self, height: u64, changes: Vec<StateChange>) -> Result<(), Error> {
         if changes.is_empty() {

@@ -168,10 +168,8 @@ async fn a_member_joins_votes_and_another_leaves_while_the_consortium_runs() {
     )
     .await;
     change(1, 1, Action::ApproveMembership { proposal }).await;
-    let mut config = consortium.config_of(&newcomer, &consortium.path(2));
-    config.introductions = consortium.genesis.members.clone();
     let third = salus_replica::start(
-        config,
+        consortium.config_of(&newcomer, &consortium.path(2)),
         salus_replica::Contract::new(consortium.genesis.clone()),
     )
     .unwrap();
@@ -181,13 +179,13 @@ async fn a_member_joins_votes_and_another_leaves_while_the_consortium_runs() {
         .submit(consortium.signed(&newcomer, 1, report()))
         .await
         .unwrap();
-    let certified = replica.certified_at(committed.index + 1).await.unwrap();
+    let note = replica
+        .certified_at(committed.index + 1)
+        .await
+        .unwrap()
+        .note;
     replica.turned(1).await.unwrap();
-    assert!(
-        certified
-            .note
-            .contains(&newcomer.member.organisation.to_string())
-    );
+    assert!(note.contains(&newcomer.member.organisation.to_string()));
 
     // The second leaves; the two others go on without it.
     let proposal = ProposalId([2; 16]);
@@ -221,16 +219,100 @@ async fn a_member_joins_votes_and_another_leaves_while_the_consortium_runs() {
         .turned(2)
         .await
         .unwrap();
+    // Of three, all have to sign the handover: whoever leaves stays until the others have that.
+    for replica in [&replica, &third.replica()] {
+        replica.turned(2).await.unwrap();
+        replica.handed_over(u64::MAX).await.unwrap();
+    }
     nodes[1].take().unwrap().stop().unwrap();
     let last = replica.submit(consortium.command(0, 3)).await.unwrap();
     assert!(last.index > before);
-    let certified = replica.certified_at(last.index + 1).await.unwrap();
-    assert!(
-        !certified
-            .note
-            .contains(&consortium.keys[1].member.organisation.to_string())
-    );
+    let note = replica.certified_at(last.index + 1).await.unwrap().note;
+    assert!(!note.contains(&consortium.keys[1].member.organisation.to_string()));
     replica.turned(2).await.unwrap();
+
+    // Whoever knows nothing but the genesis digest follows both changes, from either member.
+    for replica in [&replica, &third.replica()] {
+        let members = proven_members(&consortium, replica).await;
+        assert_eq!(members.version(), 2);
+        assert_eq!(members.members().len(), 2);
+    }
+
+    // A fourth joins. The founders alone do not lead it there: one has left, the other has moved to
+    // other keys since. What a member proves to it does.
+    let mut moved = support::keys(5, &support::free_address().to_string());
+    moved.member.organisation = consortium.keys[0].member.organisation;
+    let moved = std::sync::Arc::new(moved);
+    let proposal = ProposalId([3; 16]);
+    let replace = MembershipChange::Replace(moved.member.clone());
+    let propose = Action::ProposeMembership {
+        proposal,
+        change: replace,
+    };
+    let command = consortium.signed(&consortium.keys[0], 4, propose);
+    replica.submit(command).await.unwrap();
+    third
+        .replica()
+        .submit(consortium.signed(&newcomer, 4, Action::ApproveMembership { proposal }))
+        .await
+        .unwrap();
+    replica.turned(3).await.unwrap();
+    assert_eq!(replica.handed_over(u64::MAX).await.unwrap().len(), 3);
+    drop(replica);
+    nodes[0].take().unwrap().stop().unwrap();
+    let start = |keys: &std::sync::Arc<support::Keys>, at, introduction| {
+        let mut config = consortium.config_of(keys, &consortium.path(at));
+        config.introduction = introduction;
+        let contract = salus_replica::Contract::new(consortium.genesis.clone());
+        salus_replica::start(config, contract).unwrap()
+    };
+    let first = start(&moved, 0, None);
+    let fourth_keys = std::sync::Arc::new(support::keys(4, &support::free_address().to_string()));
+    let proposal = ProposalId([4; 16]);
+    let join = MembershipChange::Join(fourth_keys.member.clone());
+    let propose = Action::ProposeMembership {
+        proposal,
+        change: join,
+    };
+    let approve = Action::ApproveMembership { proposal };
+    for (node, keys, sequence, action) in [
+        (&first, &moved, 5, propose),
+        (&third, &newcomer, 5, approve),
+    ] {
+        let command = consortium.signed(keys, sequence, action);
+        node.replica().submit(command).await.unwrap();
+    }
+    let introduction = proven_members(&consortium, &third.replica()).await;
+    let fourth = start(&fourth_keys, 3, Some(introduction));
+    fourth.replica().turned(4).await.unwrap();
+    let committed = fourth
+        .replica()
+        .submit(consortium.signed(&fourth_keys, 1, report()))
+        .await
+        .unwrap();
+    let replica = fourth.replica();
+    let note = replica
+        .certified_at(committed.index + 1)
+        .await
+        .unwrap()
+        .note;
+    let signer = fourth_keys.member.organisation.to_string();
+    assert!(note.contains(&signer));
+    // It was not there when the earlier members handed over, and has their signatures all the same.
+    let members = proven_members(&consortium, &replica).await;
+    assert_eq!(members.version(), 4);
+    assert_eq!(members.members().len(), 3);
+    drop(replica);
+    fourth.stop().unwrap();
+    let config = consortium.config_of(&fourth_keys, &consortium.path(3));
+    let report = salus_replica::fsck(
+        &config.directory,
+        &salus_replica::Contract::new(consortium.genesis.clone()),
+        &config.genesis,
+        &config.origin,
+        config.founded_ms,
+    );
+    assert_eq!(report.unwrap().findings, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -258,8 +340,7 @@ async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
     assert_eq!(joined.unwrap().index, 5);
 
     // The second one fetches and checks what was ordered without votes, and then votes.
-    let mut config = consortium.config_of(&newcomer, &consortium.path(1));
-    config.introductions = consortium.genesis.members.clone();
+    let config = consortium.config_of(&newcomer, &consortium.path(1));
     let machine = salus_replica::Contract::new(consortium.genesis.clone());
     let second = salus_replica::start(config, machine).unwrap();
     second.replica().turned(1).await.unwrap();
@@ -296,6 +377,35 @@ async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
         .submit(consortium.command(0, 9))
         .await
         .unwrap();
+}
+
+/// The members as a bundle proves them to somebody who knows the genesis digest.
+async fn proven_members(
+    consortium: &Consortium,
+    replica: &salus_replica::Replica<salus_replica::Contract>,
+) -> salus_ledger::MemberList {
+    use salus_ledger::bundle::{Bundle, Claim, StateClaim, VERSION};
+
+    let key = salus_proto::checkpoint::MEMBERS_STATE_KEY.to_vec();
+    let proven = replica.prove(&key).await.unwrap();
+    let height = proven.certified.checkpoint.height;
+    let bundle = Bundle {
+        version: VERSION,
+        genesis: salus_proto::encode::to_bytes(&consortium.genesis),
+        handovers: replica.handed_over(height).await.unwrap(),
+        checkpoint: proven.certified.note.to_string(),
+        claim: Claim::State(StateClaim {
+            key,
+            value: proven.value.clone(),
+            proof: proven.proof,
+        }),
+    };
+    let json = bundle.to_json().unwrap();
+    let bundle = Bundle::from_json(&json).unwrap();
+    let genesis = salus_ledger::state::value_digest(&bundle.genesis);
+    let report = bundle.verify(&genesis);
+    assert!(report.verified(), "{report}");
+    salus_ledger::MemberList::from_bytes(&proven.value.unwrap()).unwrap()
 }
 
 fn report() -> salus_proto::command::Action {

@@ -13,6 +13,13 @@ pub(crate) struct NodeConfig {
     pub(crate) genesis: PathBuf,
     /// This organisation's secret keys, a file that only its owner may read.
     pub(crate) keys: PathBuf,
+    /// This organisation's member card, if it is not in the genesis file or was replaced since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) card: Option<PathBuf>,
+    /// Proof of who the members are (`salus member introduce`), if they are not the founders any more:
+    /// where a node without a ledger finds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) introduction: Option<PathBuf>,
     /// Where everything that the node writes lives.
     #[serde(default = "default_data")]
     pub(crate) data: PathBuf,
@@ -141,7 +148,12 @@ impl NodeConfig {
         ] {
             *path = folder.join(&*path);
         }
-        if let Some(path) = &mut config.storage.s3_credentials {
+        let optional = [
+            &mut config.card,
+            &mut config.introduction,
+            &mut config.storage.s3_credentials,
+        ];
+        for path in optional.into_iter().flatten() {
             *path = folder.join(&*path);
         }
         Ok(config)

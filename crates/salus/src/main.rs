@@ -8,6 +8,7 @@ mod cli;
 mod commands;
 mod config;
 mod files;
+mod membership;
 mod node;
 mod output;
 mod replication;

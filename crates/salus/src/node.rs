@@ -28,7 +28,8 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::config::{NodeConfig, OwnRecords};
-use crate::files::{self, NodeKeys};
+use crate::files::{self, KeyFiles, NodeKeys};
+use crate::membership;
 use crate::replication::Outbox;
 use crate::scrub::{Others, Scrubber};
 use crate::training::SiteTrainer;
@@ -38,23 +39,35 @@ use crate::training::SiteTrainer;
 pub(crate) struct RunningNode {
     server: Server,
     replica: Running<Contract>,
-    /// What sends replicas and what scrubs.
+    /// What sends replicas, scrubs, and moves key wraps.
     background: Vec<JoinHandle<()>>,
     /// Who it is.
     pub(crate) member: Member,
+    genesis: Genesis,
+    key_files: KeyFiles,
 }
 
 impl RunningNode {
     /// Starts a node. Returns once its API takes requests.
     pub(crate) async fn start(config: &NodeConfig, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let genesis = files::read_genesis(&config.genesis)?;
+        let key_files = KeyFiles::around(&config.keys);
         let NodeKeys {
             organisation,
             keys,
             engine_seed,
+            ..
         } = NodeKeys::load(&config.keys)?;
         let keys = Arc::new(keys);
-        let member = member(&genesis, organisation)?;
+        let member = member(config, &genesis, organisation)?;
+        let introduction = match &config.introduction {
+            Some(path) => Some(membership::introduction(path, &genesis)?),
+            None => None,
+        };
+        let earlier = match key_files.earlier.exists() {
+            true => Some(NodeKeys::load(&key_files.earlier)?.keys),
+            false => None,
+        };
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("cannot make the folder {}", config.data.display()))?;
 
@@ -72,7 +85,7 @@ impl RunningNode {
                 origin: genesis.origin(),
                 founded_ms: genesis.created.0,
                 timing: Timing::default(),
-                introductions: Vec::new(),
+                introduction,
             },
             Contract::new(genesis.clone()),
         )
@@ -81,7 +94,8 @@ impl RunningNode {
         let database = Database::open(&tables(config))
             .await
             .context("the tables do not open")?;
-        let vault = Vault::new(salus_vault::Parts {
+        let moves = earlier.is_some();
+        let parts = salus_vault::Parts {
             database: database.clone(),
             blobs: blobs(config)
                 .await
@@ -90,19 +104,23 @@ impl RunningNode {
             entropy: Box::new(SystemEntropy),
             organisation,
             keys: Arc::clone(&keys),
-        });
+        };
+        let vault = Vault::replacing(parts, earlier);
         let mut background = Vec::new();
+        if moves {
+            let moving =
+                membership::move_key_wraps(vault.clone(), key_files.clone(), Arc::clone(&clock));
+            background.push(tokio::spawn(moving));
+        }
         for name in &config.policy.replicate_to {
-            let replica = genesis.members.iter().find(|m| m.name == *name);
-            let replica = replica
-                .with_context(|| format!("policy.replicate_to: no member is called {name}"))?;
             let outbox = Outbox {
                 vault: vault.clone(),
                 organisation,
                 keys: Arc::clone(&keys),
                 clock: Arc::clone(&clock),
-                replica: replica.organisation,
-                node: connect(&replica.api, &config.api.authority)?,
+                ledger: replica.replica(),
+                replica: name.clone(),
+                authority: config.api.authority.clone(),
             };
             background.push(tokio::spawn(outbox.run()));
         }
@@ -115,7 +133,7 @@ impl RunningNode {
                     keys: Arc::clone(&keys),
                     clock: Arc::clone(&clock),
                     ledger: replica.replica(),
-                    node: connect(&member.api, &config.api.authority)?,
+                    authority: config.api.authority.clone(),
                     turn: AtomicUsize::new(0),
                 },
                 bytes_per_s: u64::from(rate) << 20,
@@ -164,7 +182,18 @@ impl RunningNode {
             replica,
             background,
             member,
+            genesis,
+            key_files,
         })
+    }
+
+    /// Waits until the keys that are to replace this node's are in force; then it has to stop and
+    /// start again with them.
+    pub(crate) async fn keys_replaced(&self) -> anyhow::Result<&KeyFiles> {
+        let (replica, organisation) = (self.replica.replica(), self.member.organisation);
+        membership::next_keys_in_force(&replica, organisation, &self.genesis, &self.key_files)
+            .await?;
+        Ok(&self.key_files)
     }
 
     /// Where the API is.
@@ -199,15 +228,26 @@ impl NoteSigner for Signer {
     }
 }
 
-/// The member of a genesis file that an organisation is.
-pub(crate) fn member(genesis: &Genesis, organisation: OrganisationId) -> anyhow::Result<Member> {
-    let found = genesis
-        .members
-        .iter()
-        .find(|m| m.organisation == organisation);
-    found
+/// What an organisation is as a member: by its card, or by the genesis file.
+pub(crate) fn member(
+    config: &NodeConfig,
+    genesis: &Genesis,
+    organisation: OrganisationId,
+) -> anyhow::Result<Member> {
+    if let Some(path) = &config.card {
+        let member = files::read_card(path)?.member;
+        ensure!(
+            member.organisation == organisation,
+            "{} is the card of another organisation than the key file's",
+            path.display()
+        );
+        return Ok(member);
+    }
+    let mut members = genesis.members.iter();
+    members
+        .find(|m| m.organisation == organisation)
         .cloned()
-        .context("the key file is not of a founding member of this genesis file")
+        .context("the key file is not of a founding member; a later one needs `card` in its configuration")
 }
 
 /// A session of the organisation itself at its own node, for what its administrators do.
@@ -217,11 +257,19 @@ pub(crate) async fn organisation_session(
 ) -> anyhow::Result<Person> {
     let genesis = files::read_genesis(&config.genesis)?;
     let keys = NodeKeys::load(&config.keys)?;
-    let member = member(&genesis, keys.organisation)?;
+    let member = member(config, &genesis, keys.organisation)?;
     let node = connect(&member.api, &config.api.authority)?;
     let node = node.of_consortium(sha256(&to_bytes(&genesis)));
     let principal = PrincipalId(keys.organisation.0);
-    Ok(Person::with_keys(&node, principal, Arc::new(keys.keys), clock).await?)
+    let next = KeyFiles::around(&config.keys).next;
+    let session =
+        Person::with_keys(&node, principal, Arc::new(keys.keys), Arc::clone(&clock)).await;
+    if session.is_err() && next.exists() {
+        // The ledger may know the next keys a moment before the node takes them.
+        let keys = NodeKeys::load(&next)?.keys;
+        return Ok(Person::with_keys(&node, principal, Arc::new(keys), clock).await?);
+    }
+    Ok(session?)
 }
 
 /// A node under its address, certificates checked with the authorities in a PEM file.

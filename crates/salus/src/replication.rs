@@ -3,6 +3,7 @@
 //! Nothing is lost when a replica is away: what it has acknowledged is stored, and the rest is sent
 //! when it answers again.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use anyhow::Context as _;
 use futures_util::StreamExt as _;
 use salus_client::node::Node;
 use salus_client::person::Person;
+use salus_contract::table::Members;
 use salus_crypto::digest::sha256;
 use salus_crypto::keys::SecretKeys;
 use salus_crypto::label;
@@ -17,8 +19,12 @@ use salus_proto::TimestampMs;
 use salus_proto::api::batch::BatchAccepted;
 use salus_proto::encode::to_base64url;
 use salus_proto::ids::{OrganisationId, PrincipalId};
+use salus_proto::member::Member;
+use salus_replica::{Contract, Replica};
 use salus_runtime::clock::Clock;
 use salus_vault::Vault;
+
+use crate::node::connect;
 
 /// How often the outbox is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -35,8 +41,12 @@ pub(crate) struct Outbox {
     pub(crate) organisation: OrganisationId,
     pub(crate) keys: Arc<SecretKeys>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) replica: OrganisationId,
-    pub(crate) node: Node,
+    /// Where members are looked up: they join, leave and move.
+    pub(crate) ledger: Replica<Contract>,
+    /// Name of the member that keeps the replica.
+    pub(crate) replica: String,
+    /// File with the authorities that its certificate is checked with.
+    pub(crate) authority: PathBuf,
 }
 
 impl core::fmt::Debug for Outbox {
@@ -50,10 +60,27 @@ impl core::fmt::Debug for Outbox {
 impl Outbox {
     /// Sends until the task is ended.
     pub(crate) async fn run(self) {
+        let mut place: Option<(Member, Node)> = None;
+        let mut missed = false;
         loop {
-            match self.send().await {
+            let sent = match self.member() {
+                Ok(Some(member)) => {
+                    missed = false;
+                    self.send_to(member, &mut place).await
+                }
+                Ok(None) => {
+                    if !std::mem::replace(&mut missed, true) {
+                        tracing::warn!(replica = %self.replica, "no member of this name");
+                    }
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            match sent {
                 Ok(()) => self.clock.sleep(LOOK_EVERY).await,
                 Err(error) => {
+                    // The next try reads the authorities anew.
+                    place = None;
                     tracing::warn!(replica = %self.replica, "replication waits: {error:#}");
                     self.clock.sleep(LEAVE_ALONE).await;
                 }
@@ -61,14 +88,34 @@ impl Outbox {
         }
     }
 
-    async fn send(&self) -> anyhow::Result<()> {
+    fn member(&self) -> anyhow::Result<Option<Member>> {
+        let members = Members::of(&self.ledger.read()?).context("the ledger has no members")?;
+        Ok(members.members.into_iter().find(|m| m.name == self.replica))
+    }
+
+    async fn send_to(
+        &self,
+        member: Member,
+        place: &mut Option<(Member, Node)>,
+    ) -> anyhow::Result<()> {
+        if place.as_ref().is_none_or(|(known, _)| *known != member) {
+            let node = connect(&member.api, &self.authority)?;
+            *place = Some((member, node));
+        }
+        match place {
+            Some((member, node)) => self.send(member.organisation, node).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(&self, replica: OrganisationId, node: &Node) -> anyhow::Result<()> {
         let mut session = None;
-        for outgoing in self.vault.outgoing(self.replica, AT_ONCE).await? {
+        for outgoing in self.vault.outgoing(replica, AT_ONCE).await? {
             let (batch, large) = self.vault.replica_batch(outgoing.batch).await?;
             for (digest, _) in large {
                 let session = match &mut session {
                     Some(session) => session,
-                    none => none.insert(self.session().await?),
+                    none => none.insert(self.session(node).await?),
                 };
                 let mut stream = std::pin::pin!(self.vault.blob_stream(digest).await?);
                 let mut bytes = Vec::new();
@@ -81,16 +128,16 @@ impl Outbox {
                     .context("a large blob was not taken")?;
             }
             let proof = self.proof(&batch);
-            let _: BatchAccepted = self.node.post_as_member(PATH, &proof, batch.into()).await?;
-            self.vault.replicated(self.replica, outgoing.place).await?;
+            let _: BatchAccepted = node.post_as_member(PATH, &proof, batch.into()).await?;
+            self.vault.replicated(replica, outgoing.place).await?;
         }
         Ok(())
     }
 
-    async fn session(&self) -> anyhow::Result<Person> {
+    async fn session(&self, node: &Node) -> anyhow::Result<Person> {
         let principal = PrincipalId(self.organisation.0);
         let (keys, clock) = (Arc::clone(&self.keys), Arc::clone(&self.clock));
-        Ok(Person::with_keys(&self.node, principal, keys, clock).await?)
+        Ok(Person::with_keys(node, principal, keys, clock).await?)
     }
 
     fn proof(&self, body: &[u8]) -> String {

@@ -11,7 +11,6 @@ use std::time::Duration;
 use anyhow::ensure;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use salus_client::node::Node;
 use salus_contract::table::Members;
 use salus_crypto::digest::sha256;
 use salus_crypto::keys::SecretKeys;
@@ -24,6 +23,7 @@ use salus_vault::{ReplicaSource, SourceFailed, Vault};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::time::timeout;
 
+use crate::node::connect;
 use crate::replication::member_proof;
 
 /// How long to rest after everything was read once.
@@ -101,8 +101,8 @@ pub(crate) struct Others {
     pub(crate) keys: Arc<SecretKeys>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ledger: Replica<Contract>,
-    /// Any node whose certificate the members' authorities vouch for.
-    pub(crate) node: Node,
+    /// File with the authorities that their certificates are checked with.
+    pub(crate) authority: PathBuf,
     /// Who is asked first the next time: nobody can keep a large blob away by giving a wrong one.
     pub(crate) turn: AtomicUsize,
 }
@@ -116,7 +116,8 @@ impl Others {
         let path = format!("/peer/blobs/{digest}");
         let now = self.clock.now();
         let proof = member_proof(self.organisation, &self.keys, now, "GET", &path, &[]);
-        let stream = self.node.other(api).read_as_member(&path, &proof).await?;
+        let node = connect(api, &self.authority)?;
+        let stream = node.read_as_member(&path, &proof).await?;
         if length > SMALL_MAX as u64 {
             return Ok(Box::pin(stream));
         }

@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use salus_contract::state::StateRead;
 use salus_contract::table::{ConsortiumRow, Members, get};
 use salus_contract::{Refusal, Rejection};
+use salus_ledger::bundle::Handover;
 use salus_ledger::{ConsistencyProof, InclusionProof, StateProof};
 use salus_proto::checkpoint::Checkpoint;
 use salus_proto::command::{ENTRY_LIMIT, Entry, Outcome};
@@ -33,6 +34,10 @@ pub trait Ledger: Send + Sync + fmt::Debug + 'static {
 
     /// A key of the state, or its absence, proven under a certified checkpoint.
     fn prove(&self, key: Vec<u8>) -> BoxFuture<'_, Result<ProvenState, LedgerFailed>>;
+
+    /// Every change of who signs before the checkpoint at `height`; `None` while one is not certified
+    /// here.
+    fn handovers(&self, height: u64) -> Result<Option<Vec<Handover>>, LedgerFailed>;
 
     /// Waits until at least `size` entries are executed and durable here.
     fn executed(&self, size: u64) -> BoxFuture<'_, Result<(), LedgerFailed>>;

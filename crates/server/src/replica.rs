@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use salus_contract::Rejection;
+use salus_ledger::bundle::Handover;
 use salus_ledger::tile::{TileNodes, TileRead};
 use salus_ledger::{ConsistencyProof, InclusionProof, proof};
 use salus_proto::command::Entry;
@@ -47,6 +48,10 @@ impl Ledger for Replica<Contract> {
             })
         }
         .boxed()
+    }
+
+    fn handovers(&self, height: u64) -> Result<Option<Vec<Handover>>, LedgerFailed> {
+        Ok(self.handovers(height)?)
     }
 
     fn executed(&self, size: u64) -> BoxFuture<'_, Result<(), LedgerFailed>> {

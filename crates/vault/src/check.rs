@@ -161,7 +161,7 @@ impl Shared {
         wraps
             .into_iter()
             .map(|wrap| {
-                let key = unwrap_class_key(wrap, self.keys.x_wing())?;
+                let key = self.open(|secret| unwrap_class_key(wrap, secret))?;
                 Ok(((wrap.class, wrap.epoch), key))
             })
             .collect()

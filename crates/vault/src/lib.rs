@@ -43,6 +43,7 @@ mod incident;
 mod keys;
 mod list;
 mod own;
+mod rekey;
 mod release;
 mod replicate;
 mod revoke;
@@ -68,6 +69,7 @@ pub use incident::Incident;
 pub use keys::{Grant, decide_own_records};
 pub use list::{Patient, PatientFilter, RecordCursor, RecordFilter, SealedItem};
 pub use own::OwnRecord;
+pub use rekey::Rekeyed;
 pub use release::{RELEASE_MS, ReadOrder, Release, ReleasedRecord};
 pub use replicate::Outgoing;
 pub use revoke::{RevokedAccess, Rotation};
@@ -112,12 +114,20 @@ struct Shared {
     entropy: Mutex<Box<dyn Entropy + Send>>,
     organisation: OrganisationId,
     keys: Arc<SecretKeys>,
+    /// The organisation's keys before these, while something may still be wrapped to them.
+    earlier: Option<SecretKeys>,
     queue: stage::Queue,
 }
 
 impl Vault {
     /// A vault over an open database and blob store.
     pub fn new(parts: Parts) -> Self {
+        Self::replacing(parts, None)
+    }
+
+    /// The same for an organisation that has replaced its keys: what is wrapped to its `earlier` ones
+    /// opens too. [`Vault::rekey`] makes them superfluous.
+    pub fn replacing(parts: Parts, earlier: Option<SecretKeys>) -> Self {
         Self {
             shared: Arc::new(Shared {
                 database: parts.database,
@@ -126,6 +136,7 @@ impl Vault {
                 entropy: Mutex::new(parts.entropy),
                 organisation: parts.organisation,
                 keys: parts.keys,
+                earlier,
                 queue: stage::Queue::default(),
             }),
         }

@@ -388,7 +388,7 @@ impl Vault {
                 // The custodian's wrap, for one of its staff.
                 let (shared, order) = (self.shared.clone(), order.clone());
                 let wrap = blocking(move || {
-                    let key = unwrap_record_key(&wrap, shared.keys.x_wing())?;
+                    let key = shared.open(|secret| unwrap_record_key(&wrap, secret))?;
                     let to = RecordKeyOf {
                         recipient: order.reader,
                         key: &order.key,

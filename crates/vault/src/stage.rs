@@ -530,7 +530,7 @@ impl Shared {
     }
 
     fn same_key(&self, a: &ClassWrap, b: &ClassWrap) -> Result<bool, Error> {
-        let open = |wrap| unwrap_class_key(wrap, self.keys.x_wing());
+        let open = |wrap| self.open(|secret| unwrap_class_key(wrap, secret));
         Ok(open(a)? == open(b)?)
     }
 }

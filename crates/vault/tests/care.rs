@@ -5,16 +5,20 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use salus_crypto::keys::SecretKeys;
 use salus_envelope::share::wrap_record_key;
 use salus_proto::command::Action;
 use salus_proto::encode::to_bytes;
-use salus_proto::ids::{ConsultationId, RecordId};
+use salus_proto::ids::{ConsultationId, PatientAlias, RecordId};
 use salus_proto::record::{KeyClass, RecordKind};
 use salus_proto::role::{Purpose, Reason};
+use salus_runtime::BlobStore;
+use salus_runtime::entropy::SeededEntropy;
 use salus_runtime::fault::FaultyDisk;
 use salus_runtime::testing::for_each_database;
 use salus_vault::{
-    Error, PatientFilter, RecordFilter, RevokedAccess, Staged, Vault, decide_own_records,
+    Error, Parts, PatientFilter, RecordFilter, Rekeyed, RevokedAccess, Staged, Vault,
+    decide_own_records,
 };
 use support::*;
 
@@ -600,12 +604,86 @@ async fn a_receipt_counts_for_its_reader_while_they_may_act() {
     .await;
 }
 
+#[tokio::test]
+async fn after_new_keys_everything_opens_with_them_once_it_was_moved_wherever_that_stopped() {
+    for_each_database(async |database| {
+        let mut world = World::new(20);
+        let disk = disk();
+        let vault = world.vault(&database, &disk).await;
+        // Class keys, and a record key for the hospital alone.
+        let mut intakes = Vec::new();
+        for n in 1..=3 {
+            let alias = PatientAlias([n; 16]);
+            world.act(|w| &mut w.hospital, Action::OpenPatient { alias });
+            let intake = world.intake(alias, n, 1);
+            world.take_in(&vault, intake.batch()).await;
+            intakes.push(intake);
+        }
+        let recipients = [
+            (world.patient.id, Arc::clone(&world.patient.keys), None),
+            (world.hospital.id, Arc::clone(&world.hospital.keys), None),
+        ];
+        let kind = RecordKind::Question;
+        let who: fn(&mut World) -> &mut Person = |w| &mut w.patient;
+        let (question, asked) = shared_batch(&mut world, who, 0x91, kind, &recipients, None);
+        world.take_in(&vault, &question).await;
+        drop(vault);
+
+        let old = world.hospital.keys.to_keyring_bytes();
+        let old = || SecretKeys::from_keyring_bytes(&old).unwrap();
+        let new = SecretKeys::from_seeds(&[0x77; 32], &[0x78; 32], &[0x79; 32]);
+        let new = Arc::new(new.unwrap());
+        let replacing = async |earlier| {
+            let parts = Parts {
+                database: database.clone(),
+                blobs: BlobStore::on_disk(Arc::clone(&disk) as _).await.unwrap(),
+                clock: Arc::new(world.clock.clone()),
+                entropy: Box::new(SeededEntropy::new(5)),
+                organisation: HOSPITAL,
+                keys: Arc::clone(&new),
+            };
+            Vault::replacing(parts, earlier)
+        };
+        let total = 3 * 3 + 1;
+        let alone = replacing(None).await;
+        let closed = alone.rekey().await.unwrap();
+        assert_eq!((closed.moved, closed.closed), (0, total), "nothing is lost");
+        let both = replacing(Some(old())).await;
+        // Stopped at any point: what was moved is not moved again.
+        let stopped = tokio::time::timeout(Duration::from_millis(40), both.rekey()).await;
+        drop(stopped);
+        let left = alone.rekey().await.unwrap().closed;
+        let rest = both.rekey().await.unwrap();
+        assert_eq!((rest.moved, rest.closed), (left, 0));
+        assert_eq!(both.rekey().await.unwrap(), Rekeyed::default());
+        assert_eq!(alone.rekey().await.unwrap(), Rekeyed::default());
+        drop(both);
+
+        let staff: fn(&mut World) -> &mut Person = |w| &mut w.staff;
+        let purpose = Purpose::Treatment;
+        for intake in &intakes {
+            let receipt = world.receipt(staff, intake.alias, None, &intake.ids(), purpose);
+            let order = world.order(&receipt).unwrap();
+            let release = alone.release(&order).await.unwrap();
+            let contents = opened(&alone, &world.staff, &order, &release, intake.alias).await;
+            assert_eq!(contents.unwrap().len(), intake.ids().len());
+        }
+        let receipt = world.receipt(staff, ALIAS, None, &[asked.record], purpose);
+        let order = world.order(&receipt).unwrap();
+        let release = alone.release(&order).await.unwrap();
+        let contents = opened(&alone, &world.staff, &order, &release, ALIAS).await;
+        assert!(contents.unwrap()[&asked.record] == asked.content);
+    })
+    .await;
+}
+
 /// Servers run these on threads of their own: every future is `Send`.
 #[expect(dead_code, reason = "compiling is the test")]
 fn futures_are_send(vault: &Vault, state: &std::collections::BTreeMap<Vec<u8>, Vec<u8>>) {
     fn send<T: Send>(_: T) {}
     let (alias, record) = (ALIAS, RecordId([0; 16]));
     send(vault.settle(state));
+    send(vault.rekey());
     send(vault.fsck(state));
     send(vault.scrub(None));
     send(vault.evidence(record, None));

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use salus_crypto::digest::{Secret, derive, hmac_sha256};
+use salus_crypto::keys::SecretKeys;
 use salus_crypto::label;
 use salus_envelope::seal::{BatchBuilder, ClassKey, Item};
 use salus_envelope::share::{fresh_class_keys, unwrap_class_key};
@@ -86,15 +87,21 @@ impl core::fmt::Debug for Intake {
     }
 }
 
+/// The secret behind an organisation's tokens, if it was made from these keys.
+pub fn token_secret(keys: &SecretKeys) -> Secret {
+    derive(&keys.to_keyring_bytes(), &[], label::INTAKE_TOKEN, &[])
+}
+
 impl Intake {
     /// Intake for the organisation whose session `person` is.
     pub fn new(person: Person, profile: Profile) -> Self {
-        let secret = derive(
-            &person.keys().to_keyring_bytes(),
-            &[],
-            label::INTAKE_TOKEN,
-            &[],
-        );
+        let secret = token_secret(person.keys());
+        Self::with_secret(person, profile, secret)
+    }
+
+    /// The same under the token secret of keys that the organisation has replaced, so that what was
+    /// taken in under them is recognised.
+    pub fn with_secret(person: Person, profile: Profile, secret: Secret) -> Self {
         let custodian = person.organisation();
         Self {
             person,

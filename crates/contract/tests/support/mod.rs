@@ -10,6 +10,7 @@ use salus_contract::table::{Table, Windows};
 use salus_contract::{BlockContext, Overlay, Rejection, StateRead, apply, genesis, prepare};
 use salus_crypto::keys::SecretKeys;
 use salus_crypto::label;
+use salus_crypto::sign::Ed25519Signer;
 use salus_proto::command::{Action, Command, Outcome, Refusal, SignedCommand};
 use salus_proto::encode::to_bytes;
 use salus_proto::ids::{ConsortiumId, OrganisationId, PatientAlias, PrincipalId};
@@ -91,13 +92,17 @@ pub(crate) fn public(who: Who, generation: u8) -> PublicKeys {
     who.keys(generation).public().clone()
 }
 
+fn engine_key(number: u8) -> [u8; 32] {
+    Ed25519Signer::from_seed(&[number; 32]).unwrap().public()
+}
+
 pub(crate) fn member(who: Who, role: NodeRole, generation: u8) -> Member {
     Member {
         organisation: who.organisation(),
         name: format!("{who:?}"),
         roles: vec![role],
         keys: public(who, generation),
-        engine_key: [who as u8 + 100 * generation; 32],
+        engine_key: engine_key(who as u8 + 100 * generation),
         engine_address: "127.0.0.1:1".into(),
         api: "https://127.0.0.1:2".into(),
     }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 /// The node answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
-    /// `ok`, or `stalled` while writes cannot become final.
+    /// `ok`, `stalled` while writes cannot become final, or `not-a-member`.
     pub status: HealthStatus,
     /// Version of the program.
     pub version: String,
@@ -20,4 +20,7 @@ pub enum HealthStatus {
     Ok,
     /// Reads work, writes wait for a quorum.
     Stalled,
+    /// The node's organisation has left the consortium, or has not joined yet: reads work, on what
+    /// the members pass on to it.
+    NotAMember,
 }

@@ -37,6 +37,8 @@ pub struct ReleasedRecord {
     pub anchor: Binary,
     /// Who signed its batch.
     pub signer: PrincipalId,
+    /// The log entry that anchored it.
+    pub entry: u64,
     /// The batch's signed manifest (COSE_Sign).
     pub manifest: Binary,
     /// The record key under the class key, if the reader holds the class key.

@@ -24,7 +24,7 @@ use commonware_utils::ordered::Set;
 use salus_ledger::MemberList;
 
 use crate::Error;
-use crate::store::Epoch;
+use crate::store::{Epoch, Handover};
 
 /// The last height of an epoch whose end is not decided.
 const OPEN_END: u64 = u64::MAX - 1;
@@ -123,8 +123,15 @@ impl Epochs {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         inner
             .values()
-            .filter_map(|known| known.epoch.handover)
+            .filter_map(|known| Some(known.epoch.handover.as_ref()?.size))
             .collect()
+    }
+
+    /// What the members of an epoch left behind, once it has ended.
+    pub(crate) fn handover(&self, number: u64) -> Option<(Handover, Arc<MemberList>)> {
+        self.known(number, |known| {
+            Some((known.epoch.handover.clone()?, known.members.clone()))
+        })?
     }
 
     /// The newest known epoch.

@@ -23,6 +23,7 @@ use salus_proto::checkpoint::MEMBERS_STATE_KEY;
 use salus_proto::member::Member;
 use tokio::sync::mpsc;
 
+use super::Known;
 use super::app::App;
 use super::block::Block;
 use super::epochs::Epochs;
@@ -66,7 +67,7 @@ pub(crate) struct Turn {
     /// The epoch to enter.
     pub(crate) epoch: Option<u64>,
     /// The members to connect to.
-    pub(crate) members: Option<Vec<Member>>,
+    pub(crate) known: Option<Known>,
 }
 
 pub(crate) struct Executor<M: Machine> {
@@ -257,12 +258,29 @@ impl<M: Machine> Executor<M> {
         if members.is_some() || entered.is_some() {
             let turn = Turn {
                 epoch: entered.map(|(number, _)| *number),
-                members: members.map(|members| members.members().to_vec()),
+                known: members.map(|list| Known {
+                    before: self.members_before(),
+                    members: list.members().to_vec(),
+                    version: list.version(),
+                }),
             };
             // Closed only when the engine is stopping, as below.
             drop(self.turn.send(turn));
         }
         Ok(())
+    }
+
+    /// Who validated before the latest epoch, or still does until it ends.
+    fn members_before(&self) -> Vec<Member> {
+        let Some((number, latest)) = self.epochs.latest() else {
+            return Vec::new();
+        };
+        let before = match latest.last {
+            None => number.saturating_sub(1),
+            Some(_) => number,
+        };
+        let members = self.epochs.members(before);
+        members.map_or_else(Vec::new, |list| list.members().to_vec())
     }
 
     /// Tells the notes task where we are.
@@ -295,22 +313,33 @@ fn ordered(block: &Digested<Block>) -> Ordered {
 }
 
 /// Everybody to connect to: who validates now and who will.
-pub(crate) fn known_members(snapshot: &Snapshot, epochs: &Epochs) -> Result<Vec<Member>, Error> {
-    let mut members = Vec::new();
-    if let Some((number, _)) = epochs.latest()
-        && let Some(list) = epochs.members(number)
-    {
-        members.extend_from_slice(list.members());
+pub(crate) fn known_members(snapshot: &Snapshot, epochs: &Epochs) -> Result<Known, Error> {
+    let mut known = Known {
+        before: Vec::new(),
+        members: Vec::new(),
+        version: 0,
+    };
+    if let Some((number, _)) = epochs.latest() {
+        let of = |number| epochs.members(number);
+        let list = |list: Arc<MemberList>| list.members().to_vec();
+        known.before = number
+            .checked_sub(1)
+            .and_then(of)
+            .map_or_else(Vec::new, list);
+        known.members = of(number).map_or_else(Vec::new, list);
     }
     if let Some(bytes) = snapshot.value(MEMBERS_STATE_KEY)? {
-        for member in MemberList::from_bytes(&bytes)?.members() {
-            if members
+        let list = MemberList::from_bytes(&bytes)?;
+        known.version = list.version();
+        for member in list.members() {
+            if known
+                .members
                 .iter()
-                .all(|known| known.engine_key != member.engine_key)
+                .all(|other| other.engine_key != member.engine_key)
             {
-                members.push(member.clone());
+                known.members.push(member.clone());
             }
         }
     }
-    Ok(members)
+    Ok(known)
 }

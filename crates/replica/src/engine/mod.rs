@@ -19,7 +19,7 @@ mod solo;
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use commonware_broadcast::buffered;
@@ -76,8 +76,13 @@ const BUFFER: NonZeroUsize = NZUsize!(1 << 18);
 const COMMANDS_MESSAGE_LIMIT: usize = 512 << 10;
 /// Least time between two such messages.
 const COMMANDS_PAUSE: Duration = Duration::from_millis(2);
+/// Sets of members to which connections are kept: the current one and the one before.
+pub(crate) const TRACKED_SETS: NonZeroUsize = NZUsize!(2);
 /// Views that the engine remembers behind the last finalised one.
 const VIEWS_KEPT: ViewDelta = ViewDelta::new(64);
+/// How long connections to former members are kept after the turn: they hear of it, and both sides get
+/// the handover's signatures.
+const FAREWELL: Duration = Duration::from_secs(30);
 const ITEMS_PER_SECTION: NonZeroU64 = NZU64!(4096);
 
 /// How patient a replica is.
@@ -148,7 +153,18 @@ pub(crate) struct Setup {
 /// Where members are found changes with the membership.
 pub(crate) trait Directory: Send + 'static {
     /// Connects to these members from now on; `number` grows with every call.
-    fn track(&mut self, number: u64, members: &[Member]);
+    fn track(&mut self, number: u64, known: &Known);
+}
+
+/// The members to connect to, as the ledger here knows them.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// Those before the last change: for a while they need the others to learn that they are.
+    pub(crate) before: Vec<Member>,
+    /// Those that validate, or will.
+    pub(crate) members: Vec<Member>,
+    /// Version of the list that takes over, or has.
+    pub(crate) version: u64,
 }
 
 /// The rate at which one member may send another messages.
@@ -222,6 +238,7 @@ where
     let (mut tracked, known) = (0, executor::known_members(&snapshot, &epochs)?);
     drop(snapshot);
     directory.track(tracked, &known);
+    let mut farewell = Some((context.current() + FAREWELL, known));
 
     let cache = CacheRef::new(NZU16!(4096), NZUsize!(2048));
     let (engine, buffer) = buffered::Engine::new(
@@ -400,12 +417,23 @@ where
         Some(turned) = turns.recv() else {
             return ended("the execution of blocks");
         } => {
-            if let Some(members) = turned.members {
+            if let Some(known) = turned.known {
                 tracked += 1;
-                directory.track(tracked, &members);
+                directory.track(tracked, &known);
+                farewell = Some((context.current() + FAREWELL, known));
             }
             if let Some(epoch) = turned.epoch {
                 voting.enter(&context, epoch).await?;
+            }
+        },
+        () = deadline(&context, farewell.as_ref().map(|(at, _)| *at)) => {
+            if let Some((_, mut known)) = farewell.take() {
+                known.before.clear();
+                // As often as sets are remembered.
+                for _ in 0..TRACKED_SETS.get() {
+                    tracked += 1;
+                    directory.track(tracked, &known);
+                }
             }
         },
         // Votes of epochs that we have not reached; heartbeats tell where ours ended.
@@ -419,6 +447,14 @@ where
         },
     }
     Ok(())
+}
+
+/// Waits for a point in time; without one, for ever.
+async fn deadline(clock: &impl Clock, at: Option<SystemTime>) {
+    match at {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 type Application<E, M> = Inline<E, Scheme, App<M>, Block, Epochs>;

@@ -44,6 +44,8 @@ const PENDING_LIMIT: usize = 64;
 const EARLY_LIMIT: usize = 256;
 /// Own commands are passed on again after so long, in milliseconds.
 const RESEND_AFTER_MS: u64 = 1000;
+/// Handovers asked for at once.
+const ASK_LIMIT: usize = 16;
 
 /// What members tell each other beside the engine.
 #[derive(Debug, Encode, Decode)]
@@ -65,6 +67,9 @@ enum Message {
     /// The last height of an epoch that the receiver still believes in.
     #[n(2)]
     Ended(#[n(0)] u64, #[n(1)] u64),
+    /// A request for the certificate of the handover at this log size.
+    #[n(3)]
+    Handover(#[n(0)] u64),
 }
 
 /// What the executor tells this task.
@@ -76,11 +81,70 @@ pub(crate) enum Due {
 }
 
 struct Pending {
-    note: SignedNote,
+    gathering: Gathering,
     checkpoint: Checkpoint,
+    view: View,
+}
+
+/// A note on its way to a quorum's signatures.
+struct Gathering {
+    note: SignedNote,
     members: Arc<MemberList>,
     signers: BTreeSet<OrganisationId>,
-    view: View,
+}
+
+impl Gathering {
+    /// A note with our own signature, if we are one of those who sign it.
+    fn begin(text: String, members: Arc<MemberList>, signer: &dyn NoteSigner) -> Option<Self> {
+        let mut note = SignedNote::new(text).ok()?;
+        let mut signers = BTreeSet::new();
+        if let Some(member) = members.member(signer.organisation())
+            && let Some((ed25519, ml_dsa_65)) = signer.sign(note.text().as_bytes())
+        {
+            let mut mine = note.clone();
+            for line in signature_lines(member, ed25519, ml_dsa_65) {
+                mine.add(line).ok()?;
+            }
+            // Keys other than the list's, as around their replacement, would spoil the note.
+            if verify_member(&mine, member).is_ok() {
+                note = mine;
+                signers.insert(member.organisation);
+            }
+        }
+        Some(Self {
+            note,
+            members,
+            signers,
+        })
+    }
+
+    /// Adds the valid signatures of a note with the same text.
+    fn add(&mut self, note: &SignedNote) {
+        for member in self.members.members() {
+            let theirs = note.only(&member_key_name(member.organisation));
+            if theirs.signatures().is_empty()
+                || self.signers.contains(&member.organisation)
+                || verify_member(&theirs, member).is_err()
+            {
+                continue;
+            }
+            for line in theirs.signatures() {
+                // A full note is certified already.
+                let _ = self.note.add(line.clone());
+            }
+            self.signers.insert(member.organisation);
+        }
+    }
+
+    fn is_certified(&self) -> bool {
+        self.signers.len() >= self.members.quorum()
+    }
+
+    /// The note with our own signature alone, to be passed around.
+    fn mine(&self, me: OrganisationId) -> Option<Message> {
+        let mine = self.note.only(&member_key_name(me));
+        (!mine.signatures().is_empty()).then(|| Message::Note(mine.to_string()))
+    }
 }
 
 #[derive(Default)]
@@ -102,6 +166,10 @@ pub(crate) struct Notes<M: Machine> {
     pub(crate) ended: mpsc::UnboundedSender<(PublicKey, u64)>,
     pending: BTreeMap<u64, Pending>,
     early: BTreeMap<u64, Vec<SignedNote>>,
+    /// Handovers without a certificate, by log size: fresh ones, and those from before we joined.
+    handovers: BTreeMap<u64, Gathering>,
+    /// Epochs below this number have been looked at for a handover.
+    looked_at: u64,
     heard: BTreeMap<PublicKey, Heard>,
     tip: Mark,
 }
@@ -118,7 +186,7 @@ impl<M: Machine> Notes<M> {
         ended: mpsc::UnboundedSender<(PublicKey, u64)>,
         tip: Mark,
     ) -> Self {
-        let (pending, early, heard) = Default::default();
+        let (pending, early, handovers, looked_at, heard) = Default::default();
         Self {
             shared,
             epochs,
@@ -129,6 +197,8 @@ impl<M: Machine> Notes<M> {
             ended,
             pending,
             early,
+            handovers,
+            looked_at,
             heard,
             tip,
         }
@@ -186,6 +256,7 @@ impl<M: Machine> Notes<M> {
     fn tick(&mut self, now_ms: u64) {
         self.shared.tell_time(now_ms);
         self.shared.resend(now_ms, RESEND_AFTER_MS);
+        self.look_for_handovers();
         lock(&self.shared.pool).expire(TimestampMs(now_ms));
         let me = self.signer.organisation();
         let (epoch, members) = match self.epochs.latest() {
@@ -238,14 +309,53 @@ impl<M: Machine> Notes<M> {
         };
         send(sender, Recipients::All, &alive);
         // Others may have missed our signature.
-        if let Some((_, pending)) = self.pending.last_key_value() {
-            let mine = pending
-                .note
-                .only(&member_key_name(self.signer.organisation()));
-            if !mine.signatures().is_empty() {
-                send(sender, Recipients::All, &Message::Note(mine.to_string()));
+        let me = self.signer.organisation();
+        if let Some((_, pending)) = self.pending.last_key_value()
+            && let Some(mine) = pending.gathering.mine(me)
+        {
+            send(sender, Recipients::All, &mine);
+        }
+        for (size, handover) in self.handovers.iter().take(ASK_LIMIT) {
+            send(sender, Recipients::All, &Message::Handover(*size));
+            if let Some(mine) = handover.mine(me) {
+                send(sender, Recipients::All, &mine);
             }
         }
+    }
+
+    /// Notes which ended epochs lack the certificate of their handover.
+    fn look_for_handovers(&mut self) {
+        while let Some((handover, members)) = self.epochs.handover(self.looked_at) {
+            self.looked_at += 1;
+            if self.certificate(handover.size).is_some() {
+                continue;
+            }
+            if let Some(open) = Gathering::begin(handover.text, members, &*self.signer) {
+                self.handovers.insert(handover.size, open);
+                self.conclude_handover(handover.size);
+            }
+        }
+    }
+
+    /// The stored certificate at exactly this log size.
+    fn certificate(&self, size: u64) -> Option<String> {
+        let stored = self.shared.store.read().and_then(|v| v.checkpoint(size));
+        let (at, note) = stored.ok()??;
+        (at == size).then_some(note)
+    }
+
+    /// Keeps the certificate of a handover once a quorum has signed.
+    fn conclude_handover(&mut self, size: u64) {
+        let certified = self.handovers.get(&size).filter(|g| g.is_certified());
+        let Some(note) = certified.map(|gathering| gathering.note.to_string()) else {
+            return;
+        };
+        let keep = self.epochs.handovers();
+        match self.shared.store.put_checkpoint(size, &note, &keep) {
+            Ok(()) => drop(self.handovers.remove(&size)),
+            Err(error) => self.shared.fail(error),
+        }
+        self.shared.tell_progress();
     }
 
     fn sign(
@@ -262,29 +372,17 @@ impl<M: Machine> Notes<M> {
             return;
         };
         let Ok(text) = checkpoint.text() else { return };
-        let Ok(mut note) = SignedNote::new(text) else {
+        let Some(gathering) = Gathering::begin(text, members, &*self.signer) else {
             return;
         };
-        let mut signers = BTreeSet::new();
-        if let Some(member) = members.member(self.signer.organisation())
-            && let Some((ed25519, ml_dsa_65)) = self.signer.sign(note.text().as_bytes())
-        {
-            for line in signature_lines(member, ed25519, ml_dsa_65) {
-                // Two lines of fixed lengths always fit an empty note.
-                if note.add(line).is_err() {
-                    return;
-                }
-            }
-            signers.insert(member.organisation);
-            send(sender, Recipients::All, &Message::Note(note.to_string()));
+        if let Some(mine) = gathering.mine(self.signer.organisation()) {
+            send(sender, Recipients::All, &mine);
         }
         self.pending.insert(
             size,
             Pending {
-                note,
+                gathering,
                 checkpoint,
-                members,
-                signers,
                 view,
             },
         );
@@ -355,6 +453,13 @@ impl<M: Machine> Notes<M> {
                     drop(self.ended.send((peer, last)));
                 }
             }
+            Message::Handover(size) => {
+                if self.epochs.handovers().contains(&size)
+                    && let Some(note) = self.certificate(size)
+                {
+                    send(sender, Recipients::One(peer), &Message::Note(note));
+                }
+            }
             Message::Note(text) => {
                 let Ok(note) = SignedNote::parse(&text) else {
                     return;
@@ -370,6 +475,14 @@ impl<M: Machine> Notes<M> {
     }
 
     fn take(&mut self, size: u64, note: SignedNote) {
+        if let Some(handover) = self.handovers.get_mut(&size) {
+            if handover.note.text() == note.text() {
+                handover.add(&note);
+                self.conclude_handover(size);
+            } else if CertifiedCheckpoint::verify(&note, &handover.members, &self.origin).is_ok() {
+                self.shared.fail(Error::Diverged { size });
+            }
+        }
         if self.pending.contains_key(&size) {
             self.collect(size, &note);
             self.conclude(size);
@@ -399,29 +512,16 @@ impl<M: Machine> Notes<M> {
         let Some(pending) = self.pending.get_mut(&size) else {
             return;
         };
-        let members = pending.members.clone();
-        if note.text() != pending.note.text() {
-            let ours = pending.note.clone();
+        let gathering = &mut pending.gathering;
+        if note.text() != gathering.note.text() {
+            let (ours, members) = (gathering.note.clone(), gathering.members.clone());
             if CertifiedCheckpoint::verify(note, &members, &self.origin).is_ok() {
                 self.shared.fail(Error::Diverged { size });
             }
             self.convict(&ours, note, &members);
             return;
         }
-        for member in members.members() {
-            let theirs = note.only(&member_key_name(member.organisation));
-            if theirs.signatures().is_empty()
-                || pending.signers.contains(&member.organisation)
-                || verify_member(&theirs, member).is_err()
-            {
-                continue;
-            }
-            for line in theirs.signatures() {
-                // A full note is certified already.
-                let _ = pending.note.add(line.clone());
-            }
-            pending.signers.insert(member.organisation);
-        }
+        gathering.add(note);
     }
 
     /// Keeps the note of a member that validly signed another log than ours.
@@ -447,10 +547,10 @@ impl<M: Machine> Notes<M> {
         let Some(pending) = self.pending.get(&size) else {
             return;
         };
-        if pending.signers.len() < pending.members.quorum() {
+        if !pending.gathering.is_certified() {
             return;
         }
-        let note = pending.note.to_string();
+        let note = pending.gathering.note.to_string();
         let keep: Vec<u64> = self.epochs.handovers();
         if let Err(error) = self.shared.store.put_checkpoint(size, &note, &keep) {
             self.shared.fail(error);
@@ -462,10 +562,11 @@ impl<M: Machine> Notes<M> {
             view: Some(pending.view.clone()),
         });
         // What an older epoch's members have yet to sign is their handover, and stays.
-        let members = pending.members.digest();
+        let members = pending.gathering.members.digest();
         self.pending
-            .retain(|at, pending| *at > size || pending.members.digest() != members);
+            .retain(|at, pending| *at > size || pending.gathering.members.digest() != members);
         self.pending.remove(&size);
+        self.handovers.remove(&size);
     }
 }
 

@@ -144,7 +144,7 @@ impl Consortium {
             origin: self.genesis.origin(),
             founded_ms: self.genesis.created.0,
             timing: self.timing.clone(),
-            introductions: Vec::new(),
+            introduction: None,
         }
     }
 

@@ -8,7 +8,6 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 use salus_crypto::digest::sha256;
-use salus_crypto::keys::{SecretKeys, random_secret};
 use salus_crypto::sign::Ed25519Signer;
 use salus_proto::encode::to_bytes;
 use salus_proto::ids::{ConsortiumId, OrganisationId};
@@ -202,11 +201,7 @@ pub(crate) fn found(
     let mut founded = Vec::new();
     for founding in foundings {
         let folder = dir.join(folder_name(&founding.name));
-        let keys = NodeKeys {
-            organisation: OrganisationId::random(entropy),
-            keys: SecretKeys::generate(entropy)?,
-            engine_seed: random_secret(entropy),
-        };
+        let keys = NodeKeys::generate(OrganisationId::random(entropy), entropy)?;
         let member = card(founding, &keys)?;
         keys.save(&folder.join("secret/node.keys"))?;
         authority.issue(&founding.host, &folder)?;
@@ -286,7 +281,7 @@ pub(crate) fn card(founding: &Founding, keys: &NodeKeys) -> anyhow::Result<Membe
     })
 }
 
-fn configuration(founding: &Founding, clouds: &[String]) -> NodeConfig {
+pub(crate) fn configuration(founding: &Founding, clouds: &[String]) -> NodeConfig {
     // A name resolves differently on the machine itself; a loopback address must stay one.
     let local = matches!(founding.host.as_str(), "127.0.0.1" | "localhost" | "::1");
     let interface = if local {
@@ -297,6 +292,8 @@ fn configuration(founding: &Founding, clouds: &[String]) -> NodeConfig {
     NodeConfig {
         genesis: "../genesis.cbor".into(),
         keys: "secret/node.keys".into(),
+        card: None,
+        introduction: None,
         data: "data".into(),
         api: Api {
             listen: format!("{interface}:{}", founding.api_port),
@@ -323,19 +320,21 @@ fn configuration(founding: &Founding, clouds: &[String]) -> NodeConfig {
     }
 }
 
-/// The certificate authority of a new consortium. Its key lives as long as `init` runs: later
-/// members bring certificates of an authority that the others add to `authority.pem`.
-struct Authority {
-    certificate: String,
+/// The certificate authority of a new consortium, or of a member that joins later and whose authority
+/// the others add to `authority.pem`. Its key lives as long as the command runs.
+pub(crate) struct Authority {
+    /// Its own certificate, PEM.
+    pub(crate) certificate: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(consortium: &str) -> anyhow::Result<Self> {
+    /// A fresh one, of this name.
+    pub(crate) fn new(name: &str) -> anyhow::Result<Self> {
         let mut params = CertificateParams::default();
         params
             .distinguished_name
-            .push(DnType::CommonName, format!("{consortium} members"));
+            .push(DnType::CommonName, format!("{name} members"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![
             KeyUsagePurpose::KeyCertSign,
@@ -350,7 +349,7 @@ impl Authority {
     }
 
     /// Writes a node's certificate and key.
-    fn issue(&self, host: &str, folder: &Path) -> anyhow::Result<()> {
+    pub(crate) fn issue(&self, host: &str, folder: &Path) -> anyhow::Result<()> {
         let mut params = CertificateParams::default();
         params
             .distinguished_name

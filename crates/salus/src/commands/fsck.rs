@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::intake::check_journal;
 use super::session::block_on;
 use crate::config::NodeConfig;
-use crate::files::{self, NodeKeys};
+use crate::files::{self, KeyFiles, NodeKeys};
 use crate::node::{blobs, read_password_setup, tables};
 use crate::output::{Exit, Output};
 
@@ -211,6 +211,12 @@ impl Check<'_> {
 
     /// Whether the key file is that of a member as the ledger knows it.
     fn keys_fit(&mut self, keys: &NodeKeys, state: &State) -> anyhow::Result<bool> {
+        // Voted in, and to be taken at the next start.
+        let next = NodeKeys::load(&KeyFiles::around(&self.config.keys).next);
+        let keys = match &next {
+            Ok(next) if knows(state, next) => next,
+            _ => keys,
+        };
         let of_ledger = get::<Keys>(state, &PrincipalId(keys.organisation.0));
         let member =
             Members::of(state).and_then(|members| members.find(keys.organisation).cloned());
@@ -316,7 +322,12 @@ impl Check<'_> {
             }
             Err(error) => return Err(error).context("the tables do not open"),
         };
-        let vault = Vault::new(salus_vault::Parts {
+        let earlier = KeyFiles::around(&self.config.keys).earlier;
+        let earlier = match earlier.exists() {
+            true => Some(NodeKeys::load(&earlier)?.keys),
+            false => None,
+        };
+        let parts = salus_vault::Parts {
             database: database.clone(),
             blobs: blobs(self.config)
                 .await
@@ -325,7 +336,8 @@ impl Check<'_> {
             entropy: Box::new(SystemEntropy),
             organisation: keys.organisation,
             keys: Arc::new(keys.keys),
-        });
+        };
+        let vault = Vault::replacing(parts, earlier);
         let checked = match state {
             Some(state) => vault.fsck(state).await,
             None => vault.fsck_bytes().await,
@@ -357,4 +369,10 @@ impl Check<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the ledger has exactly these keys for their organisation.
+fn knows(state: &State, keys: &NodeKeys) -> bool {
+    get::<Keys>(state, &PrincipalId(keys.organisation.0))
+        .is_some_and(|known| known == *keys.keys.public())
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::NodeConfig;
+use crate::files::KeyFiles;
 use crate::node::RunningNode;
 use crate::output::{Exit, Output};
 
@@ -36,18 +37,38 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
         .build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
-        let node = RunningNode::start(&config, Arc::new(SystemClock::new())).await?;
-        let ready = Ready {
-            organisation: node.member.organisation,
-            name: node.member.name.clone(),
-            api: format!("https://{}", node.address()),
-        };
-        output.report(&ready, |r| format!("{} serves at {}", r.name, r.api))?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            interrupted = tokio::signal::ctrl_c() => interrupted?,
+        loop {
+            let node = RunningNode::start(&config, Arc::new(SystemClock::new())).await?;
+            let ready = Ready {
+                organisation: node.member.organisation,
+                name: node.member.name.clone(),
+                api: format!("https://{}", node.address()),
+            };
+            output.report(&ready, |r| format!("{} serves at {}", r.name, r.api))?;
+            let replaced = tokio::select! {
+                _ = terminate.recv() => None,
+                interrupted = tokio::signal::ctrl_c() => {
+                    interrupted?;
+                    None
+                }
+                files = keys_replaced(&node) => Some(files),
+            };
+            node.stop().await?;
+            match replaced {
+                Some(files) => files.promote()?,
+                None => return Ok(Exit::Done),
+            }
         }
-        node.stop().await?;
-        Ok(Exit::Done)
     })
+}
+
+/// Waits until the node has to go on with other keys; for ever if its ledger fails before.
+async fn keys_replaced(node: &RunningNode) -> KeyFiles {
+    match node.keys_replaced().await {
+        Ok(files) => files.clone(),
+        Err(error) => {
+            tracing::warn!("the membership is not followed any more: {error:#}");
+            std::future::pending().await
+        }
+    }
 }

@@ -67,6 +67,11 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
+    /// The node configuration in whose organisation's name it acts, if it does.
+    pub(crate) fn config(&self) -> anyhow::Result<Option<NodeConfig>> {
+        self.config.as_deref().map(NodeConfig::load).transpose()
+    }
+
     /// Opens the session.
     pub(crate) async fn session(&self) -> anyhow::Result<Person> {
         let clock = Arc::new(SystemClock::new());

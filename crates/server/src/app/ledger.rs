@@ -25,12 +25,13 @@ impl App {
     /// Whether the node answers and whether writes can become final.
     pub(crate) fn health(&self) -> Health {
         let health = self.ledger.health();
-        let stalled = health.failed || !health.silent.is_empty();
+        let members = self.view().ok().and_then(|view| members(&*view).ok());
+        let seated = members.is_none_or(|members| members.find(self.organisation).is_some());
         Health {
-            status: if stalled {
-                HealthStatus::Stalled
-            } else {
-                HealthStatus::Ok
+            status: match health.failed || !health.silent.is_empty() {
+                _ if !seated => HealthStatus::NotAMember,
+                true => HealthStatus::Stalled,
+                false => HealthStatus::Ok,
             },
             version: env!("CARGO_PKG_VERSION").into(),
         }

@@ -101,11 +101,21 @@ impl App {
         }
     }
 
-    /// One principal with its keys, for anybody who may act: to seal to it or to check it.
-    pub(crate) fn principal(&self, id: PrincipalId) -> Result<PrincipalDetail> {
+    /// One principal with its keys, for anybody who may act: to seal to it, or to check what it signed
+    /// as `entry`.
+    pub(crate) async fn principal(
+        &self,
+        id: PrincipalId,
+        entry: Option<u64>,
+    ) -> Result<PrincipalDetail> {
+        let earlier = match entry {
+            Some(entry) => Some(self.signing_keys(id, entry).await?),
+            None => None,
+        };
         let view = self.view()?;
         let row = get::<Principals>(&*view, &id).ok_or_else(Problem::not_found)?;
-        let keys = get::<Keys>(&*view, &id).ok_or_else(Problem::not_found)?;
+        let current = || get::<Keys>(&*view, &id).ok_or_else(Problem::not_found);
+        let keys = earlier.map_or_else(current, Ok)?;
         Ok(PrincipalDetail {
             principal: id,
             role: row.role,

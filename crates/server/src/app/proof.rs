@@ -1,17 +1,25 @@
 //! Offline proof bundles: from the genesis digest to an entry, a record or a value of the state.
 
+use salus_contract::table::{Proposals, get};
+use salus_crypto::label;
+use salus_crypto::sign::Ed25519Verifier;
+use salus_ledger::MemberList;
 use salus_ledger::bundle::{
-    Bundle, Claim, EntryClaim, EntryProof, KeyProof, RecordClaim, StateClaim, VERSION,
+    Bundle, Claim, EntryClaim, EntryProof, Handover, KeyProof, RecordClaim, StateClaim, VERSION,
+    keys_state_key,
 };
 use salus_policy::{Operation, Relation};
-use salus_proto::command::{Action, Outcome};
-use salus_proto::encode::to_bytes;
-use salus_proto::ids::{PrincipalId, RecordId};
+use salus_proto::command::{Action, COMMAND_LIMIT, Entry, Outcome, SignedCommand};
+use salus_proto::encode::{from_bytes, to_bytes};
+use salus_proto::ids::{PrincipalId, ProposalId, RecordId};
+use salus_proto::keys::PublicKeys;
+use salus_proto::member::MembershipChange;
 use salus_runtime::params;
 
 use super::command::command_of;
+use super::ledger::genesis;
 use super::{Actor, App};
-use crate::node::{CertifiedNote, members};
+use crate::node::CertifiedNote;
 use crate::problem::{Problem, Result};
 
 /// Longest key of the state, in bytes.
@@ -24,10 +32,14 @@ impl App {
         let entry = self.entry(index)?;
         let command = command_of(&entry)?;
         let certified = self.certified_over(index).await?;
-        let signer = match command.action {
+        let (signer, certified) = match command.action {
             // The key stands in the command itself.
-            Action::Register { .. } => None,
-            _ => Some(self.key_proof(command.principal, index, &certified).await?),
+            Action::Register { .. } => (None, certified),
+            _ => {
+                let (signer, certified) =
+                    self.key_proof(command.principal, &entry, certified).await?;
+                (Some(signer), certified)
+            }
         };
         let entry = self.entry_proof(index, &certified)?;
         self.bundle(
@@ -41,14 +53,14 @@ impl App {
         let evidence = self.vault.evidence(record, None).await?;
         self.must_see(actor, evidence.alias, record).await?;
         let certified = self.certified_over(evidence.entry).await?;
+        let entry = self.entry(evidence.entry)?;
+        let (signer, certified) = self.key_proof(evidence.signer, &entry, certified).await?;
         let claim = RecordClaim {
             anchor: to_bytes(&evidence.anchor),
             position: evidence.path.index,
             path: evidence.path.path,
             manifest: evidence.manifest,
-            signer: self
-                .key_proof(evidence.signer, evidence.entry, &certified)
-                .await?,
+            signer,
             entry: self.entry_proof(evidence.entry, &certified)?,
         };
         self.bundle(certified, Claim::Record(Box::new(claim)))
@@ -81,13 +93,74 @@ impl App {
         Ok(EntryProof { entry, index, path })
     }
 
-    /// Where the keys stand that a principal had when it signed what became the entry at `before`.
+    /// Where the keys stand with which a principal signed an entry, and the checkpoint that shows it:
+    /// the given one, or a newer one.
     async fn key_proof(
         &self,
         principal: PrincipalId,
+        entry: &Entry,
+        certified: CertifiedNote,
+    ) -> Result<(KeyProof, CertifiedNote)> {
+        if let Some((_, index)) = self.registered_keys(principal, entry.index).await? {
+            let proof = KeyProof::Entry(self.entry_proof(index, &certified)?);
+            return Ok((proof, certified));
+        }
+        // Whoever never registered came with the genesis file or as a member.
+        let handovers = self.handovers(&certified)?;
+        let genesis = genesis(&self.genesis).map_err(|_| Problem::internal())?;
+        let founders = genesis.founders.into_iter().map(|f| (f.principal, f.keys));
+        let members = genesis.members.into_iter();
+        let mut listed: Vec<_> = members
+            .map(|m| (m.principal(), m.keys))
+            .chain(founders)
+            .collect();
+        for handover in handovers {
+            let list =
+                MemberList::from_bytes(&handover.members).map_err(|_| Problem::internal())?;
+            listed.extend(
+                list.members()
+                    .iter()
+                    .map(|m| (m.principal(), m.keys.clone())),
+            );
+        }
+        if listed
+            .iter()
+            .any(|(id, keys)| *id == principal && signed(entry, keys))
+        {
+            return Ok((KeyProof::Listed, certified));
+        }
+        // A member whose list is not in force yet: its keys are in the state.
+        let proven = self.ledger.prove(keys_state_key(principal)).await?;
+        let keys = proven.value.ok_or_else(Problem::not_found)?;
+        let proof = KeyProof::State {
+            keys,
+            proof: proven.proof,
+        };
+        Ok((proof, proven.certified))
+    }
+
+    /// The keys with which a principal signed an entry.
+    pub(crate) async fn signing_keys(
+        &self,
+        principal: PrincipalId,
+        index: u64,
+    ) -> Result<PublicKeys> {
+        if let Some((keys, _)) = self.registered_keys(principal, index).await? {
+            return Ok(keys);
+        }
+        let entry = self.entry(index)?;
+        let found = self.member_keys(principal).await?;
+        let mut signers = found.into_iter().filter(|keys| signed(&entry, keys));
+        signers.next().ok_or_else(Problem::not_found)
+    }
+
+    /// The keys with which a person registered, or that it took later, before an entry; and the
+    /// index of the entry that says so.
+    async fn registered_keys(
+        &self,
+        principal: PrincipalId,
         before: u64,
-        certified: &CertifiedNote,
-    ) -> Result<KeyProof> {
+    ) -> Result<Option<(PublicKeys, u64)>> {
         self.wait_projected(before).await?;
         let changes: Vec<(u64,)> = self
             .database
@@ -102,32 +175,71 @@ impl App {
         for (index,) in changes {
             let entry = self.entry(index)?;
             let command = command_of(&entry)?;
-            let keys = matches!(
-                command.action,
-                Action::Register { .. } | Action::RotateKeys { .. }
-            );
-            if keys && command.principal == principal && entry.outcome == Outcome::Accepted {
-                return Ok(KeyProof::Entry(self.entry_proof(index, certified)?));
+            if command.principal != principal || entry.outcome != Outcome::Accepted {
+                continue;
+            }
+            if let Action::Register { keys, .. } | Action::RotateKeys { keys, .. } = command.action
+            {
+                return Ok(Some((keys, index)));
             }
         }
-        // Whoever never registered came with the genesis file or as a member.
-        Ok(KeyProof::Listed)
+        Ok(None)
+    }
+
+    /// Every set of keys that a founder or a member organisation has had.
+    async fn member_keys(&self, principal: PrincipalId) -> Result<Vec<PublicKeys>> {
+        let genesis = genesis(&self.genesis).map_err(|_| Problem::internal())?;
+        let founders = genesis.founders.into_iter().map(|f| (f.principal, f.keys));
+        let members = genesis.members.into_iter().map(|m| (m.principal(), m.keys));
+        let mut found: Vec<_> = members.chain(founders).collect();
+        let rows: Vec<(ProposalId,)> = {
+            let tx = &mut self.database.read().await?;
+            let sql = "SELECT proposal FROM listed_proposal ORDER BY entry DESC LIMIT 1000";
+            tx.all(sql, &params![]).await?
+        };
+        let view = self.view()?;
+        for (proposal,) in rows {
+            let carried_out =
+                get::<Proposals>(&*view, &proposal).filter(|row| row.carried_out.is_some());
+            if let Some(MembershipChange::Join(member) | MembershipChange::Replace(member)) =
+                carried_out.map(|row| row.change)
+            {
+                found.push((member.principal(), member.keys));
+            }
+        }
+        found.retain(|(id, _)| *id == principal);
+        Ok(found.into_iter().map(|(_, keys)| keys).collect())
+    }
+
+    fn handovers(&self, certified: &CertifiedNote) -> Result<Vec<Handover>> {
+        let handovers = self.ledger.handovers(certified.checkpoint.height)?;
+        handovers.ok_or_else(|| {
+            Problem::unavailable(
+                "no-handover",
+                "A change of membership is not certified here yet",
+            )
+        })
     }
 
     fn bundle(&self, certified: CertifiedNote, claim: Claim) -> Result<Bundle> {
-        if members(&*self.view()?)?.version > 0 {
-            // A handover's proof has to be made while its checkpoint is the latest.
-            return Err(Problem::unavailable(
-                "no-handover",
-                "The membership has changed, and this node keeps no proof of the handover",
-            ));
-        }
         Ok(Bundle {
             version: VERSION,
             genesis: self.genesis.to_vec(),
-            handovers: Vec::new(),
+            handovers: self.handovers(&certified)?,
             checkpoint: certified.note,
             claim,
         })
     }
+}
+
+/// Whether an entry's command verifies with these keys.
+fn signed(entry: &Entry, keys: &PublicKeys) -> bool {
+    let Ok(signed) =
+        from_bytes::<SignedCommand>(&entry.signed_command, COMMAND_LIMIT, "a signed command")
+    else {
+        return false;
+    };
+    Ed25519Verifier::parse(&keys.ed25519)
+        .and_then(|key| key.verify(label::COMMAND, &signed.command, &signed.signature))
+        .is_ok()
 }

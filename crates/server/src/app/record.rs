@@ -48,6 +48,7 @@ impl App {
             record: record.anchor.record,
             anchor: Binary(to_bytes(&record.anchor)),
             signer: record.signer,
+            entry: record.entry,
             manifest: Binary(record.manifest),
             key_epoch: record.key_wrap.as_ref().map(|_| record.key_epoch),
             key_wrap: record.key_wrap.map(Binary),

@@ -47,16 +47,25 @@ async fn principals(
         .map(Json)
 }
 
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct KeysOf {
+    /// An entry that it signed: the answer has the keys that it signed it with, which it may have
+    /// replaced since.
+    entry: Option<u64>,
+}
+
 /// One principal and its public keys
 #[utoipa::path(get, path = "/principals/{id}", tag = "principals",
-    params(("id" = PrincipalId, Path)),
+    params(("id" = PrincipalId, Path), KeysOf),
     responses((status = 200, body = PrincipalDetail), (status = "4XX", body = ProblemBody)))]
 async fn principal(
     State(app): State<Arc<App>>,
     _: Actor,
     Path(id): Path<PrincipalId>,
+    Query(keys): Query<KeysOf>,
 ) -> Result<Json<PrincipalDetail>> {
-    app.principal(id).map(Json)
+    app.principal(id, keys.entry).await.map(Json)
 }
 
 #[derive(Deserialize, IntoParams)]

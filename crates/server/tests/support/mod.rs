@@ -172,7 +172,7 @@ impl TestNode {
                 submit: Duration::from_secs(20),
                 clock_skew: Duration::from_secs(5),
             },
-            introductions: Vec::new(),
+            introduction: None,
         };
         let running = salus_replica::start(replica, Contract::new(self.genesis.clone())).unwrap();
         let url =

@@ -23,6 +23,7 @@ use self::journal::{Journal, Known, Line};
 pub(crate) use self::source::read_wfdb;
 use self::source::{Source, Sources};
 use crate::config::{self, NodeConfig};
+use crate::files::NodeKeys;
 use crate::node;
 use crate::output::{Exit, Output};
 
@@ -140,13 +141,14 @@ pub(crate) async fn import(
     let clock = Arc::new(SystemClock::new());
     let started = clock.now();
     let person = node::organisation_session(config, Arc::clone(&clock) as _).await?;
+    let token_secret = NodeKeys::load(&config.keys)?.token_secret();
     let profile = match config.policy.profile {
         config::Profile::Default => Profile::Default,
         config::Profile::Strict => Profile::Strict,
     };
     let journal = Journal::open(&config.data.join("intake.journal"))?;
     let import = Arc::new(Import {
-        intake: Intake::new(person, profile),
+        intake: Intake::with_secret(person, profile, token_secret),
         journal: Mutex::new(journal),
         claims: Mutex::default(),
         directory: tokio::sync::Mutex::new(()),
