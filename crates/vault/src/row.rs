@@ -170,7 +170,7 @@ mod tests {
         }
         assert_eq!(code(&RecordKind::Other), 16);
         assert_eq!(from_code::<RecordKind>(16, "").unwrap(), RecordKind::Other);
-        assert!(from_code::<RecordKind>(17, "").is_err());
+        assert!(from_code::<RecordKind>(18, "").is_err());
         assert!(from_code::<KeyClass>(300, "").is_err());
     }
 }
