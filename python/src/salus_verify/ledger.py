@@ -156,7 +156,6 @@ def _nested(value: Value) -> object:
     return value
 
 
-
 REGISTER, ROTATE_KEYS, ANCHOR_BATCH = 2, 4, 8
 # Name, required fields and optional fields of each kind of action (`docs/formats.md`, Commands).
 ACTIONS: tuple[tuple[str, dict[int, Read], dict[int, Read]], ...] = (

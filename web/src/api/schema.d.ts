@@ -1488,7 +1488,7 @@ export interface components {
         };
         /** @description The node answers. */
         Health: {
-            /** @description `ok`, or `stalled` while writes cannot become final. */
+            /** @description `ok`, `stalled` while writes cannot become final, or `not-a-member`. */
             status: components["schemas"]["HealthStatus"];
             /** @description Version of the program. */
             version: string;
@@ -1497,7 +1497,7 @@ export interface components {
          * @description Whether writes can become final.
          * @enum {string}
          */
-        HealthStatus: "ok" | "stalled";
+        HealthStatus: "ok" | "stalled" | "not-a-member";
         /** @description 16 random bytes, hexadecimal */
         JobId: string;
         /**
@@ -2460,6 +2460,11 @@ export interface components {
         ReleasedRecord: {
             /** @description CBOR of its [`RecordAnchor`](crate::record::RecordAnchor). */
             anchor: components["schemas"]["Binary"];
+            /**
+             * Format: int64
+             * @description The log entry that anchored it.
+             */
+            entry: number;
             /**
              * Format: int32
              * @description The epoch of the class key that `key_wrap` is under; there with it. Later than the anchor's
@@ -4539,7 +4544,13 @@ export interface operations {
     };
     principal: {
         parameters: {
-            query?: never;
+            query?: {
+                /**
+                 * @description An entry that it signed: the answer has the keys that it signed it with, which it may have
+                 *     replaced since.
+                 */
+                entry?: number;
+            };
             header?: never;
             path: {
                 id: components["schemas"]["PrincipalId"];
