@@ -2,6 +2,7 @@
 // beginnings; SALUS_SAMPLES names a folder of sample data for the demonstration.
 import assert from 'node:assert/strict';
 import { consoleFaults, open } from './browser.mjs';
+import * as cloud from './cloud.mjs';
 import * as doctor from './doctor.mjs';
 import * as entry from './entry.mjs';
 import * as hospital from './hospital.mjs';
@@ -13,6 +14,7 @@ const journeys = {
   ...patient.journeys,
   ...doctor.journeys,
   ...hospital.journeys,
+  ...cloud.journeys,
 };
 const wanted = process.argv.slice(2);
 const chosen = Object.entries(journeys).filter(
