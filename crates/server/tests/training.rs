@@ -240,7 +240,7 @@ impl Consortium {
             origin: self.genesis.origin(),
             founded_ms: self.genesis.created.0,
             timing: Timing::default(),
-            introductions: Vec::new(),
+            introduction: None,
         };
         let running = salus_replica::start(replica, Contract::new(self.genesis.clone())).unwrap();
         let url = format!("sqlite:{}", home.join("salus.db").display());
