@@ -351,11 +351,22 @@ impl<M: Machine> Notes<M> {
             return;
         };
         let keep = self.epochs.handovers();
-        match self.shared.store.put_checkpoint(size, &note, &keep) {
-            Ok(()) => drop(self.handovers.remove(&size)),
-            Err(error) => self.shared.fail(error),
+        if let Err(error) = self.shared.store.put_checkpoint(size, &note, &keep) {
+            self.shared.fail(error);
+            return;
         }
         self.shared.tell_progress();
+        self.close_handover(size);
+    }
+
+    /// Goes on with what the next members signed, which waited for their handover.
+    fn close_handover(&mut self, size: u64) {
+        if self.handovers.remove(&size).is_some() {
+            let waiting: Vec<u64> = self.pending.range(size..).map(|(at, _)| *at).collect();
+            for size in waiting {
+                self.conclude(size);
+            }
+        }
     }
 
     fn sign(
@@ -542,8 +553,13 @@ impl<M: Machine> Notes<M> {
         }
     }
 
-    /// Certifies a checkpoint that a quorum signed.
+    /// Certifies a checkpoint that a quorum signed, once every handover before it is certified too:
+    /// who knows only the genesis could not tell that these are the members.
     fn conclude(&mut self, size: u64) {
+        self.look_for_handovers();
+        if self.handovers.range(..size).next().is_some() {
+            return;
+        }
         let Some(pending) = self.pending.get(&size) else {
             return;
         };
@@ -566,7 +582,7 @@ impl<M: Machine> Notes<M> {
         self.pending
             .retain(|at, pending| *at > size || pending.gathering.members.digest() != members);
         self.pending.remove(&size);
-        self.handovers.remove(&size);
+        self.close_handover(size);
     }
 }
 
