@@ -71,6 +71,11 @@ impl Process {
         Ok(())
     }
 
+    /// The process's number, while it runs.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
     /// Waits until the API answers and the node has heard every member of `awaited`.
     pub(super) async fn answers(
         &mut self,

@@ -5,6 +5,7 @@ mod care;
 mod evidence;
 mod outage;
 mod records;
+mod scan;
 mod training;
 
 use std::collections::BTreeMap;

@@ -1,16 +1,18 @@
 //! Steps about records on their way in: intake, a killed import, hostile files, replicas, what staff
 //! see and what nobody does.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use salus_client::intake::pieces;
 use salus_ledger::bundle::Bundle;
 use salus_proto::record::RecordKind;
 
 use super::super::nodes::certified;
+use super::scan::Scan;
 use super::{CLOUD, LOOK_EVERY, SOON_MS, Story};
 
 impl Story<'_> {
@@ -273,6 +275,7 @@ impl Story<'_> {
             b"metoprolol succinate".to_vec(),
         ];
         canaries.extend(canaries_of(patient));
+        let scan = Scan::new(&canaries)?;
         let mut files = 0;
         let mut bytes = 0;
         let mut stack = vec![self.dir.join("consortium")];
@@ -283,27 +286,39 @@ impl Story<'_> {
                     stack.push(path);
                     continue;
                 }
-                let content = match std::fs::read(&path) {
+                let file = match File::open(&path) {
                     // The nodes are running: a file may be gone again since it was listed.
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                    content => content?,
+                    file => file?,
                 };
                 files += 1;
-                bytes += content.len();
-                for canary in &canaries {
-                    let found = content
-                        .windows(canary.len())
-                        .any(|w| w == canary.as_slice());
-                    ensure!(!found, "{} holds readable patient data", path.display());
-                }
+                bytes += file.metadata()?.len();
+                let found = scan.occurs_in(file)?;
+                ensure!(!found, "{} holds readable patient data", path.display());
             }
         }
-        Ok(vec![format!(
-            "{} plaintexts (question, answer, prescription, address, phone, clinical values) occur in \
-             none of {files} files, {:.1} MB, that the nodes wrote",
-            canaries.len(),
-            bytes as f64 / 1e6
-        )])
+        let cloud = self.process(CLOUD)?;
+        let memory = match cloud
+            .id()
+            .map(|pid| scan.occurs_in_memory(pid, &cloud.file))
+        {
+            Some(Ok(Some(looked_at))) => format!(
+                "nor in {:.0} MB of the cloud node's memory",
+                looked_at as f64 / 1e6
+            ),
+            Some(Ok(None)) => bail!("the cloud node's memory holds readable patient data"),
+            Some(Err(error)) => format!("the cloud node's memory was not looked at: {error}"),
+            None => bail!("the cloud node runs"),
+        };
+        Ok(vec![
+            format!(
+                "{} plaintexts (question, answer, prescription, address, phone, clinical values) \
+                 occur in none of {files} files, {:.1} MB, that the nodes wrote",
+                canaries.len(),
+                bytes as f64 / 1e6
+            ),
+            memory,
+        ])
     }
 }
 
