@@ -362,12 +362,14 @@ async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
     let command = consortium.signed(&newcomer, 2, approve);
     second.replica().submit(command).await.unwrap();
     second.replica().turned(2).await.unwrap();
+    // Of two members both must have signed that one hands over to the other before it goes.
+    replica.turned(2).await.unwrap();
+    assert_eq!(replica.handed_over(u64::MAX).await.unwrap().len(), 2);
     second.stop().unwrap();
     let last = replica.submit(consortium.command(0, 8)).await.unwrap();
     let certified = replica.certified_at(last.index + 1).await.unwrap();
     let gone = newcomer.member.organisation.to_string();
     assert!(!certified.note.contains(&gone));
-    replica.turned(2).await.unwrap();
     drop(replica);
     node.stop().unwrap();
 
