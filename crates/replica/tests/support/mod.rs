@@ -4,7 +4,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
@@ -87,17 +87,23 @@ pub(crate) fn free_address() -> SocketAddr {
         .unwrap()
 }
 
+/// Held by the one consortium that runs at a time: several would time each other out.
+static RUNNING: Mutex<()> = Mutex::new(());
+
 /// A founded consortium whose members are started and stopped at will.
 pub(crate) struct Consortium {
     pub(crate) genesis: Genesis,
     pub(crate) keys: Vec<Arc<Keys>>,
     pub(crate) timing: Timing,
     directory: tempfile::TempDir,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Consortium {
-    /// A consortium of so many members, none of them running.
+    /// A consortium of so many members, none of them running. Waits for that of another test to end.
     pub(crate) fn of(members: u8) -> Self {
+        // A test that failed has nothing running any more.
+        let alone = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
         let keys: Vec<_> = (1..=members)
             .map(|number| Arc::new(keys(number, &free_address().to_string())))
             .collect();
@@ -123,6 +129,7 @@ impl Consortium {
             keys,
             timing,
             directory: directory(),
+            _alone: alone,
         }
     }
 
