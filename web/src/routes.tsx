@@ -127,6 +127,8 @@ const tree = root.addChildren([
     inHospital('/patients/$alias', 'PatientPage'),
     inHospital('/requests', 'Requests'),
     inHospital('/left', 'Left'),
+    inHospital('/training', 'Training'),
+    inHospital('/training/$id', 'TrainingJob'),
   ]),
   cloud.addChildren([
     inCloud('/', 'Home'),
@@ -137,6 +139,9 @@ const tree = root.addChildren([
     inCloud('/attempts', 'Attempts'),
     inCloud('/ledger', 'Ledger'),
     inCloud('/members', 'Members'),
+    inCloud('/training', 'Training'),
+    inCloud('/training/new', 'TrainingNew'),
+    inCloud('/training/$id', 'TrainingJob'),
   ]),
 ]);
 

@@ -48,6 +48,7 @@ const MENU: Partial<Record<Role, { to: string; label: Key }[]>> = {
     { to: '/hospital/patients', label: 'nav.h.patients' },
     { to: '/hospital/requests', label: 'nav.h.requests' },
     { to: '/hospital/left', label: 'nav.h.left' },
+    { to: '/hospital/training', label: 'nav.training' },
   ],
   operator: [
     { to: '/cloud', label: 'nav.home' },
@@ -57,6 +58,7 @@ const MENU: Partial<Record<Role, { to: string; label: Key }[]>> = {
     { to: '/cloud/attempts', label: 'nav.attempts' },
     { to: '/cloud/ledger', label: 'nav.ledger' },
     { to: '/cloud/members', label: 'nav.members' },
+    { to: '/cloud/training', label: 'nav.training' },
   ],
 };
 

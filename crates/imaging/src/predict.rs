@@ -1,6 +1,6 @@
 //! One image, one model: probabilities, warnings, and where the network looked.
 
-use image::{Rgb, RgbImage};
+use image::{Rgb, RgbImage, Rgba, RgbaImage};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -110,12 +110,35 @@ impl<'a> Predictor<'a> {
             Rgb([(0, r), (1, g), (2, b)]
                 .map(|(c, heat)| (own(c) * (1.0 - share) + heat * share) as u8))
         });
-        let mut out = std::io::Cursor::new(Vec::new());
-        overlay
-            .write_to(&mut out, image::ImageFormat::Png)
-            .map_err(|e| Error::Image(e.to_string()))?;
-        Ok(out.into_inner())
+        png(|out| overlay.write_to(out, image::ImageFormat::Png))
     }
+
+    /// A PNG of those regions alone, to be laid over the image in its own size: clear where the network
+    /// did not look, opaque where it looked most.
+    pub fn heat_layer(&self, picture: &Picture) -> Result<Vec<u8>, Error> {
+        let judged = self.judge.judge(&[picture.planes.as_slice()])?;
+        let class = judged.first().map_or(0, |j| decide(&j.scores));
+        let attention = self.judge.attention(&picture.planes, class)?;
+        let layer = RgbaImage::from_fn(OVERLAY_PX, OVERLAY_PX, |x, y| {
+            let heat = sample(
+                &attention.map,
+                attention.side,
+                x as f32 / OVERLAY_PX as f32,
+                y as f32 / OVERLAY_PX as f32,
+            );
+            let [r, g, b] = colour(heat).map(|c| c as u8);
+            Rgba([r, g, b, (heat.clamp(0.0, 1.0) * 255.0) as u8])
+        });
+        png(|out| layer.write_to(out, image::ImageFormat::Png))
+    }
+}
+
+fn png(
+    write: impl FnOnce(&mut std::io::Cursor<Vec<u8>>) -> image::ImageResult<()>,
+) -> Result<Vec<u8>, Error> {
+    let mut out = std::io::Cursor::new(Vec::new());
+    write(&mut out).map_err(|e| Error::Image(e.to_string()))?;
+    Ok(out.into_inner())
 }
 
 /// A map at a place in 0..1, bilinear.

@@ -55,12 +55,16 @@ pub enum Operation {
     OfferData,
     /// Propose a federated job and run its rounds.
     CoordinateJob,
+    /// Have one's organisation propose a federated job.
+    StartJob,
     /// Take part in a job, or not.
     DecideJob,
     /// See jobs, their rounds and offered data sets.
     SeeJobs,
     /// Get models, states and single updates of a job, to train or to add a round up again.
     FetchTraining,
+    /// Get the finished model of a job.
+    FetchModel,
     /// See what one's hospital gained by a job.
     SeeGain,
     /// Have a model judge a record.
@@ -69,7 +73,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation, in the order of the grid.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::ChangeMembership,
         Self::AuthoriseProfiles,
         Self::RotateOwnKeys,
@@ -92,9 +96,11 @@ impl Operation {
         Self::ReadLedger,
         Self::OfferData,
         Self::CoordinateJob,
+        Self::StartJob,
         Self::DecideJob,
         Self::SeeJobs,
         Self::FetchTraining,
+        Self::FetchModel,
         Self::SeeGain,
         Self::UseModel,
     ];
@@ -174,7 +180,9 @@ pub fn may(role: Role, operation: Operation, relation: Relation) -> bool {
             relation == R::Custodian
         }
         (O::CoordinateJob, Role::Organisation) => relation == R::Own,
+        (O::StartJob, Role::Organisation | Role::Operator) => relation == R::Custodian,
         (O::SeeJobs, _) => true,
+        (O::FetchModel, Role::Organisation | Role::Staff | Role::Operator) => true,
         (O::FetchTraining, Role::Organisation) => true,
         (O::UseModel, Role::Doctor) => relation == R::Holder,
         (O::UseModel, Role::Organisation | Role::Staff) => true,

@@ -11,6 +11,7 @@
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::encode::{self, Malformed};
 use crate::ids::{JobId, OrganisationId};
@@ -67,7 +68,19 @@ impl Micro {
 
 /// A family of built-in networks.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
+    ToSchema,
 )]
 #[cbor(index_only)]
 #[serde(rename_all = "lowercase")]
@@ -727,6 +740,13 @@ mod tests {
                 "00012b021828"
             )
         );
+    }
+
+    /// The page reads the same file, so that it shows what is signed.
+    #[test]
+    fn a_plan_has_the_committed_bytes() {
+        let committed = include_str!("../testdata/federated/plan.hex").trim();
+        assert_eq!(hex::encode(plan().to_bytes()), committed);
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Server-sent events: what changed for the caller, from the projection, resumable by
-//! `Last-Event-ID`.
+//! `Last-Event-ID`. What sites of federated jobs do between two entries is told too, without an id:
+//! whoever missed it sees it when they ask for the job.
 
 use core::convert::Infallible;
 use core::time::Duration;
+use std::collections::{BTreeSet, btree_set};
 use std::sync::Arc;
 
 use axum::response::sse;
 use futures_util::stream::{self, Stream};
 use salus_policy::{Operation, Relation};
-use salus_proto::ids::OrganisationId;
+use salus_proto::api::event::EventKind;
+use salus_proto::ids::{JobId, OrganisationId};
 use salus_proto::role::Role;
 use salus_runtime::{from_row, params};
 
@@ -38,6 +41,9 @@ struct Reader {
     /// The last entry that was looked at; -1 before the first.
     after: i64,
     ready: std::vec::IntoIter<Row>,
+    /// The last change of a job between two entries that was told.
+    live: u64,
+    jobs: btree_set::IntoIter<JobId>,
     opened: bool,
 }
 
@@ -54,12 +60,14 @@ impl App {
         let after = last
             .and_then(|last| i64::try_from(last).ok())
             .map_or(now, |last| last.min(now));
-        let ready = Vec::new().into_iter();
+        let live = self.desk.as_ref().map_or(0, |d| d.changed_since(0).0);
         let reader = Reader {
             app: self,
             actor,
             after,
-            ready,
+            ready: Vec::new().into_iter(),
+            live,
+            jobs: BTreeSet::new().into_iter(),
             opened: false,
         };
         stream::unfold(reader, async |mut reader| {
@@ -76,7 +84,8 @@ impl App {
             let tx = &mut self.database.read().await?;
             tx.all(
                 "SELECT entry, kind, subject FROM event e
-                     WHERE entry > $1 AND ($2 OR custodian = $3 OR EXISTS (
+                     WHERE entry > $1 AND ($2 OR custodian = $3
+                       OR (kind = 'job' AND $3 IS NOT NULL) OR EXISTS (
                        SELECT 1 FROM event_audience a
                        WHERE a.principal = $4 AND a.entry = e.entry))
                      ORDER BY entry LIMIT $5",
@@ -89,6 +98,21 @@ impl App {
 }
 
 impl Reader {
+    /// Notes jobs in which sites began something else; whether there is one to tell of.
+    fn look_at_jobs(&mut self) -> bool {
+        let Some(desk) = &self.app.desk else {
+            return false;
+        };
+        let (live, jobs) = desk.changed_since(self.live);
+        self.live = live;
+        let watches = matches!(
+            self.actor.role(),
+            Role::Organisation | Role::Staff | Role::Operator | Role::Auditor
+        );
+        self.jobs = jobs.into_iter();
+        watches && self.jobs.len() > 0
+    }
+
     async fn next(&mut self) -> Option<sse::Event> {
         if !self.opened {
             // Tells the client at once that the stream stands, and how long to wait otherwise.
@@ -97,12 +121,17 @@ impl Reader {
         }
         let mut stopping = self.app.stopping.subscribe();
         let mut projected = self.app.projected.subscribe();
+        let desk = self.app.desk.as_ref();
+        let mut board = desk.map(|desk| desk.moved.subscribe());
         loop {
             if let Some(row) = self.ready.next() {
                 self.after = i64::try_from(row.entry).unwrap_or(i64::MAX);
                 return Some(event(&row));
             }
             let reached = i64::try_from(*projected.borrow_and_update()).unwrap_or(i64::MAX) - 1;
+            if let Some(job) = self.jobs.next() {
+                return Some(moved(job));
+            }
             if reached > self.after {
                 let view = self.app.view().ok()?;
                 let actor = Actor::known(&*view, self.actor.id).ok()?;
@@ -114,12 +143,31 @@ impl Reader {
                 self.ready = rows.into_iter();
                 continue;
             }
+            if let Some(board) = &mut board {
+                board.mark_unchanged();
+            }
+            if self.look_at_jobs() {
+                continue;
+            }
+            let live = async {
+                match &mut board {
+                    Some(board) => drop(board.changed().await),
+                    None => core::future::pending().await,
+                }
+            };
             tokio::select! {
                 changed = projected.changed() => changed.ok()?,
+                () = live => {}
                 _ = stopping.wait_for(|stop| *stop) => return None,
             }
         }
     }
+}
+
+/// A job in which a site began something else.
+fn moved(job: JobId) -> sse::Event {
+    let data = serde_json::json!({ "type": EventKind::Job.word(), "id": job });
+    sse::Event::default().data(data.to_string())
 }
 
 fn event(row: &Row) -> sse::Event {

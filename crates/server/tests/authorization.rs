@@ -93,6 +93,13 @@ fn body(operation: &str, person: &Person, things: &Things, node: &TestNode) -> O
                 "classes": ["a", "b"], "channels": 1, "size_px": 28, "test_percent": 20,
             })));
         }
+        "POST /jobs" => {
+            return Some(Body::Json(json!({
+                "purpose": "triage", "data_sets": [Digest([4; 32])], "network": "small",
+                "strategy": "fedavg", "rounds": 1, "local_epochs": 1, "batch": 8, "rate": 0.001,
+                "class_weights": false, "flip": false, "quorum": 1, "round_ms": 60_000, "seed": 0,
+            })));
+        }
         "PUT /jobs/{job}/model" | "PUT /jobs/{job}/rounds/{round}/update" => {
             return Some(Body::Part(vec![0; 100]));
         }

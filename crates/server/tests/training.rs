@@ -18,7 +18,8 @@ use salus_crypto::label;
 use salus_crypto::opaque::ServerSetup;
 use salus_federated::{Aggregation, Job, Model, Server as State, digest};
 use salus_proto::api::training::{
-    DataSetRequest, DataSetView, GainView, JobStage, JobView, OwnFigures, RoundView, SiteActivity,
+    DataSetRequest, DataSetView, GainView, JobRequest, JobStage, JobView, OwnFigures, RoundView,
+    SiteActivity, StrategyName, UpdateView,
 };
 use salus_proto::command::Action;
 use salus_proto::encode::to_bytes;
@@ -35,7 +36,7 @@ use salus_replica::{Config as ReplicaConfig, Contract, NoteSigner, Running, Timi
 use salus_runtime::table::Database;
 use salus_runtime::{BlobStore, Clock, SeededEntropy, Shelf, SystemClock, SystemEntropy};
 use salus_server::training::{
-    Finished, Gain, Judged, Task, Trained, Trainer, TrainerError, Training,
+    Draft, Finished, Gain, Judged, Task, Trained, Trainer, TrainerError, Training,
 };
 use salus_server::{Config, Limits, Parts, Policy, Server, TlsFiles};
 use salus_vault::Vault;
@@ -127,6 +128,25 @@ impl Trainer for Mover {
                 together: figures(0.9),
                 alone: figures(0.8),
             })
+        }
+        .boxed()
+    }
+
+    fn draft(
+        &self,
+        _: JobRequest,
+        _: Vec<DataSetView>,
+    ) -> BoxFuture<'_, Result<Draft, TrainerError>> {
+        async { Err(TrainerError::Refused("no plan fits".into())) }.boxed()
+    }
+
+    fn export(&self, job: Arc<Job>, model: Model) -> BoxFuture<'_, Result<Bytes, TrainerError>> {
+        async move {
+            Ok(Bytes::from(format!(
+                "{} {}",
+                job.plan().rounds,
+                model.digest()
+            )))
         }
         .boxed()
     }
@@ -542,6 +562,8 @@ async fn three_hospitals_train_together_and_any_of_them_adds_the_rounds_up_again
         let payload = there.node().bytes(&path, None).await.unwrap();
         aggregation.add(&job, &update, &payload).unwrap();
     }
+    what_left_each_hospital_is_listed_and_the_model_is_a_file(consortium, &job, &done, &round)
+        .await;
     let closed = RoundClosed::from_bytes(&round.closed.unwrap().0).unwrap();
     let survivors = closed.survivors.iter().map(|s| s.site).collect();
     state.close(&job, &aggregation, &survivors).unwrap();
@@ -562,6 +584,59 @@ async fn three_hospitals_train_together_and_any_of_them_adds_the_rounds_up_again
     assert_eq!(seen.stage, JobStage::Done);
     let stranger: Result<GainView, _> = there.node().get(&gain).await;
     assert_eq!(stranger.unwrap_err().code(), Some("not-allowed"));
+}
+
+async fn what_left_each_hospital_is_listed_and_the_model_is_a_file(
+    consortium: &Consortium,
+    job: &Job,
+    done: &JobView,
+    second: &RoundView,
+) {
+    let own = consortium.house(1).await;
+    let path = format!("/jobs/{}", done.job);
+    let left: Vec<UpdateView> = own.node().all(&format!("{path}/updates")).await.unwrap();
+    let sent: BTreeSet<(u32, OrganisationId)> = left.iter().map(|u| (u.round, u.site)).collect();
+    assert_eq!((left.len(), sent.len()), (6, 6));
+    assert!(left.windows(2).all(|pair| pair[0].entry < pair[1].entry));
+    for update in &left {
+        assert_eq!(update.counted, Some(true));
+        assert_eq!(update.payload_bytes, job.layout().payload_bytes());
+        assert!((update.metrics[0].value - 0.5).abs() < 1e-9);
+    }
+    for header in &second.updates {
+        let header = Update::from_bytes(&header.0).unwrap();
+        let listed = left.iter().find(|u| (u.round, u.site) == (1, header.site));
+        assert_eq!(listed.map(|u| u.payload), Some(header.payload));
+    }
+
+    let coordinator = consortium.house(0).await;
+    let export = format!("{path}/export");
+    let file = coordinator.node().bytes(&export, None).await.unwrap();
+    assert_eq!(file, format!("2 {}", done.model).as_bytes());
+    let elsewhere = own.node().bytes(&export, None).await;
+    assert_eq!(elsewhere.unwrap_err().code(), Some("not-found"));
+
+    // A plan that cannot be drawn up says why; a member that does not coordinate cannot ask for one.
+    let wish = JobRequest {
+        purpose: "triage".into(),
+        data_sets: vec![Digest([0; 32])],
+        network: Architecture::Small,
+        strategy: StrategyName::Fedavg,
+        rounds: 1,
+        local_epochs: 1,
+        batch: 8,
+        rate: 0.001,
+        class_weights: false,
+        flip: false,
+        quorum: 1,
+        round_ms: 60_000,
+        seed: 0,
+    };
+    let refused: Result<JobView, _> = coordinator.node().post("/jobs", &wish).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Some("invalid"));
+    let other: Result<JobView, _> = own.node().post("/jobs", &wish).await;
+    assert_eq!(other.unwrap_err().code(), Some("not-allowed"));
 }
 
 async fn a_round_goes_on_without_the_site_that_diverges_and_says_why(consortium: &Consortium) {

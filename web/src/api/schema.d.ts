@@ -271,7 +271,8 @@ export interface paths {
         /** Federated jobs */
         get: operations["jobs"];
         put?: never;
-        post?: never;
+        /** Draw up a plan over offered data sets and propose it, as this coordinator */
+        post: operations["propose"];
         delete?: never;
         options?: never;
         head?: never;
@@ -287,6 +288,23 @@ export interface paths {
         };
         /** One job: who trains, who is missing, its figures so far */
         get: operations["job"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The finished model as a safetensors file with the names of a PyTorch state dict, at the coordinator */
+        get: operations["export"];
         put?: never;
         post?: never;
         delete?: never;
@@ -444,6 +462,23 @@ export interface paths {
         };
         /** A site's update in a round, for a member that adds the round up again */
         get: operations["received"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/updates": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What left each site of a job: every update with its digest, bytes and figures */
+        get: operations["updates"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1187,6 +1222,11 @@ export interface components {
             /** @description Its records: the answer first, then the prescriptions. */
             records: components["schemas"]["RecordId"][];
         };
+        /**
+         * @description A family of built-in networks.
+         * @enum {string}
+         */
+        Architecture: "small" | "darkcovidnet" | "resnet18";
         /** @description Refused attempts of one kind by one caller within one hour. */
         Attempt: {
             /** @description When the last of them happened. */
@@ -1222,6 +1262,13 @@ export interface components {
         BatchId: string;
         /** @description Bytes, base64url without padding */
         Binary: string;
+        /** @description How far a model's probabilities were checked at the hospital that judges. */
+        CalibrationView: {
+            /** @description Whether a temperature could be fitted, so that probabilities mean shares of right predictions. */
+            calibrated: boolean;
+            /** @description The hospital's own test images of each class behind it, in the order of the classes. */
+            images: number[];
+        };
         /** @description The last checkpoint that a quorum signed. */
         CertifiedStatus: {
             /** @description Root of the log. */
@@ -1500,6 +1547,56 @@ export interface components {
         HealthStatus: "ok" | "stalled" | "not-a-member";
         /** @description 16 random bytes, hexadecimal */
         JobId: string;
+        /** @description Asks a coordinator's node to draw up a plan over offered data sets and to propose it. */
+        JobRequest: {
+            /**
+             * Format: int32
+             * @description Images in a step, at least 1.
+             */
+            batch: number;
+            /** @description Whether classes weigh the same in the loss, however many images they have. */
+            class_weights: boolean;
+            /** @description Data sets of different hospitals that fit each other. */
+            data_sets: components["schemas"]["Digest"][];
+            /** @description Whether images may be mirrored left to right. */
+            flip: boolean;
+            /**
+             * Format: int32
+             * @description Passes over a site's images in a round, at least 1.
+             */
+            local_epochs: number;
+            /** @description The network. */
+            network: components["schemas"]["Architecture"];
+            /** @description Why, in plain words: what the hospitals agree to. 1 to 500 characters. */
+            purpose: string;
+            /**
+             * Format: int32
+             * @description Updates without which no round closes, 1 to the number of data sets.
+             */
+            quorum: number;
+            /**
+             * Format: double
+             * @description Highest learning rate, above 0.
+             */
+            rate: number;
+            /**
+             * Format: int64
+             * @description Time after which a round closes with a quorum, ms.
+             */
+            round_ms: number;
+            /**
+             * Format: int32
+             * @description Rounds, at least 1.
+             */
+            rounds: number;
+            /**
+             * Format: int64
+             * @description Seed of everything random.
+             */
+            seed: number;
+            /** @description How updates become the next model. */
+            strategy: components["schemas"]["StrategyName"];
+        };
         /**
          * @description Where a job stands.
          * @enum {string}
@@ -2166,6 +2263,48 @@ export interface components {
             /** @description Give this as `after` to get the next page; null on the last. */
             next?: string | null;
         };
+        /** @description One page of a list. */
+        Page_UpdateView: {
+            /** @description The items, in the order of the list. */
+            items: {
+                /** @description When. */
+                at: components["schemas"]["TimestampMs"];
+                /** @description Digest of the model that training started from. */
+                base: components["schemas"]["Digest"];
+                /** @description Whether it counted; absent while the round is open. */
+                counted?: boolean | null;
+                /**
+                 * Format: int64
+                 * @description The log entry with which the site vouched for it.
+                 */
+                entry: number;
+                /** @description The figures that the site reported. */
+                metrics: components["schemas"]["MetricView"][];
+                /** @description Its name. */
+                name: string;
+                /** @description Digest of the payload. */
+                payload: components["schemas"]["Digest"];
+                /**
+                 * Format: int64
+                 * @description Its length, bytes.
+                 */
+                payload_bytes: number;
+                /**
+                 * Format: int32
+                 * @description From 0.
+                 */
+                round: number;
+                /**
+                 * Format: int32
+                 * @description Images trained on.
+                 */
+                samples: number;
+                /** @description Who trained. */
+                site: components["schemas"]["OrganisationId"];
+            }[];
+            /** @description Give this as `after` to get the next page; null on the last. */
+            next?: string | null;
+        };
         /**
          * @description A new password, recovery code or keys: OPAQUE records and the keyring with its new doors, replaced
          *     together.
@@ -2244,6 +2383,8 @@ export interface components {
             access?: components["schemas"]["AccessId"] | null;
             /** @description Whose it is. */
             alias: components["schemas"]["PatientAlias"];
+            /** @description How far its probabilities were checked. */
+            calibration: components["schemas"]["CalibrationView"];
             /** @description The most likely class. */
             class: string;
             /**
@@ -2251,6 +2392,7 @@ export interface components {
              * @description The receipt on the ledger.
              */
             entry: number;
+            heat_layer?: components["schemas"]["Binary"] | null;
             heat_map?: components["schemas"]["Binary"] | null;
             /** @description The job that made the model; its lineage is at `/jobs/{job}/lineage`. */
             job: components["schemas"]["JobId"];
@@ -2647,6 +2789,11 @@ export interface components {
          */
         StandingStatus: "pending" | "authorised" | "refused" | "revoked";
         /**
+         * @description How updates become the next model; the constants are those of `salus federated propose`.
+         * @enum {string}
+         */
+        StrategyName: "fedavg" | "fedprox" | "fedavgm" | "fedadam" | "fedyogi" | "fedadagrad" | "scaffold" | "fedbn" | "median" | "trimmed-mean" | "krum" | "multi-krum";
+        /**
          * Format: int64
          * @description Milliseconds since 1970-01-01T00:00:00Z
          */
@@ -2660,6 +2807,43 @@ export interface components {
             arrived: number;
             /** @description Whether it is complete and needs nothing more. */
             complete: boolean;
+        };
+        /** @description An update that a site sent: all that left the hospital in that round. */
+        UpdateView: {
+            /** @description When. */
+            at: components["schemas"]["TimestampMs"];
+            /** @description Digest of the model that training started from. */
+            base: components["schemas"]["Digest"];
+            /** @description Whether it counted; absent while the round is open. */
+            counted?: boolean | null;
+            /**
+             * Format: int64
+             * @description The log entry with which the site vouched for it.
+             */
+            entry: number;
+            /** @description The figures that the site reported. */
+            metrics: components["schemas"]["MetricView"][];
+            /** @description Its name. */
+            name: string;
+            /** @description Digest of the payload. */
+            payload: components["schemas"]["Digest"];
+            /**
+             * Format: int64
+             * @description Its length, bytes.
+             */
+            payload_bytes: number;
+            /**
+             * Format: int32
+             * @description From 0.
+             */
+            round: number;
+            /**
+             * Format: int32
+             * @description Images trained on.
+             */
+            samples: number;
+            /** @description Who trained. */
+            site: components["schemas"]["OrganisationId"];
         };
         /** @description Announces a blob. */
         UploadStart: {
@@ -3313,6 +3497,45 @@ export interface operations {
             };
         };
     };
+    propose: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["JobRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["JobView"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     job: {
         parameters: {
             query?: {
@@ -3333,6 +3556,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["JobView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": number[];
                 };
             };
             "4XX": {
@@ -3773,6 +4025,40 @@ export interface operations {
                 };
                 content: {
                     "application/octet-stream": number[];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    updates: {
+        parameters: {
+            query?: {
+                /** @description `next` of the page before. */
+                after?: string;
+                /** @description Most items, 1 to 500; 100 when absent. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                job: components["schemas"]["JobId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_UpdateView"];
                 };
             };
             "4XX": {

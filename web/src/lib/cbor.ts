@@ -9,7 +9,16 @@ export class Tagged {
   ) {}
 }
 
-export type Value = number | bigint | string | null | Bytes | Value[] | Map<number, Value> | Tagged;
+export type Value =
+  | number
+  | bigint
+  | string
+  | boolean
+  | null
+  | Bytes
+  | Value[]
+  | Map<number, Value>
+  | Tagged;
 
 /** Bytes from outside that are not what was expected. */
 export class Malformed extends Error {}
@@ -34,6 +43,7 @@ export function encode(value: Value): Bytes {
     return value < 0 ? head(1, -1n - BigInt(value)) : head(0, value);
   }
   if (value === null) return new Uint8Array([0xf6]);
+  if (typeof value === 'boolean') return new Uint8Array([value ? 0xf5 : 0xf4]);
   if (typeof value === 'string') {
     const bytes = utf8(value);
     return concat(head(3, bytes.length), bytes);
@@ -106,6 +116,7 @@ class Reader {
       case 6:
         return new Tagged(Number(value), this.value(depth + 1));
       default:
+        if (value === 20 || value === 21) return value === 21;
         if (value === 22) return null;
         throw new Malformed('a float or simple value');
     }

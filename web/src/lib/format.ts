@@ -21,6 +21,12 @@ export function dateTime(time: number | string | undefined): string {
   return new Intl.DateTimeFormat(locale(), style).format(value);
 }
 
+/** The time of a day, or date and time where it is another day. */
+export function time(at: number, now = Date.now()): string {
+  if (new Date(at).toDateString() !== new Date(now).toDateString()) return dateTime(at);
+  return new Intl.DateTimeFormat(locale(), { timeStyle: 'short' }).format(new Date(at));
+}
+
 export const number = (value: number, digits = 2): string =>
   new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);
 

@@ -18,6 +18,7 @@ const ENDINGS: Record<string, string> = {
   'image/png': '.png',
   'image/jpeg': '.jpg',
   'application/zip': '.zip',
+  'application/x-safetensors': '.safetensors',
   'text/plain': '.txt',
   'text/plain; charset=utf-8': '.txt',
 };

@@ -1,6 +1,7 @@
 // Every text of the app, once: English, then German. Plain words; "you" and "Sie".
 
 import type { hospital } from './words.hospital';
+import type { training } from './words.training';
 
 export const words = {
   again: ['Try again', 'Noch einmal versuchen'],
@@ -56,6 +57,7 @@ export const words = {
   'nav.verify': ['Check everything', 'Alles prüfen'],
   'nav.export': ['Take my record along', 'Akte mitnehmen'],
   'nav.account': ['My account', 'Mein Konto'],
+  'nav.training': ['Training together', 'Gemeinsam trainieren'],
   'nav.shared': ['Patients who shared', 'Patienten, die teilten'],
   'nav.prescriptions': ['Prescriptions', 'Rezepte'],
   'nav.h.home': ['Overview', 'Übersicht'],
@@ -658,6 +660,14 @@ export const words = {
     'Dieses Konto kann nicht mehr genutzt werden.',
   ],
   'problem.not-allowed': ['You may not do this.', 'Das dürfen Sie nicht.'],
+  'problem.no-model': [
+    'This hospital does not have that model: it took no part in the job, or is still testing it.',
+    'Dieses Krankenhaus hat dieses Modell nicht: es nahm nicht teil oder prüft es noch.',
+  ],
+  'problem.training-failed': [
+    'Training or judging failed at the node. Its log says why.',
+    'Training oder Vorhersage schlug am Knoten fehl. Sein Protokoll sagt, warum.',
+  ],
   'problem.not-granted': [
     'There is no open permission for this. Ask for it again.',
     'Dafür gibt es keine offene Erlaubnis. Bitten Sie erneut darum.',
@@ -689,7 +699,7 @@ export const words = {
   ],
 } as const satisfies Record<string, readonly [en: string, de: string]>;
 
-type Written = keyof typeof words | keyof typeof hospital;
+type Written = keyof typeof words | keyof typeof hospital | keyof typeof training;
 /** Names of texts; those with a number stand without the ending of their plural. */
 export type Key = Written extends infer K
   ? K extends `${infer Base}_${'one' | 'other'}`

@@ -133,6 +133,27 @@ export const action = {
       3: code(PURPOSES, purpose),
     }),
   ],
+  decideJob: (job: string, plan: string, decision: Decision): Action => [
+    18,
+    fields({ 0: unhex(job), 1: unhex(plan), 2: code(DECISIONS, decision) }),
+  ],
+  /** `model` is the digest of the job's last model. */
+  useModel: (
+    job: string,
+    model: string,
+    alias: string,
+    access: string | undefined,
+    record: string,
+  ): Action => [
+    23,
+    fields({
+      0: unhex(job),
+      1: unhex(model),
+      2: unhex(alias),
+      3: access === undefined ? undefined : unhex(access),
+      4: unhex(record),
+    }),
+  ],
 };
 
 /** Who signs, for which consortium. */

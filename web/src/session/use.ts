@@ -25,6 +25,7 @@ const STALE: Record<string, string[]> = {
   receipt: ['receipts'],
   patient: ['mine', 'patients'],
   membership: ['ledger', 'members'],
+  job: ['jobs', 'job', 'data sets'],
 };
 
 /** Follows the events of a person's nodes, and locks the page when nobody touches it. */

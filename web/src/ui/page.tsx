@@ -65,10 +65,16 @@ export function useFailureText(): (error: unknown) => { title: string; text: str
       const names = error.silent.map((member) => member.name).join(', ');
       return { title: t('problem.title'), text: `${text} ${t('problem.silent', { names })}` };
     }
-    const detail = error instanceof Problem && !(key in words) ? ` (${error.code})` : '';
+    const detail = error instanceof Problem && !(key in words) ? told(error) : '';
     return { title: t('problem.title'), text: text + detail };
   };
 }
+
+/** What the node itself says of something that no text of ours covers. */
+const told = ({ code, detail, fields }: Problem): string => {
+  const why = [detail, ...fields.map((field) => field.detail)].filter(Boolean).join('; ');
+  return why ? ` (${code}: ${why})` : ` (${code})`;
+};
 
 export function Failure({ error, retry }: { error: unknown; retry?: () => void }) {
   const { t } = useTranslation();

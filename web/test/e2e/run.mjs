@@ -5,6 +5,7 @@ import { consoleFaults, open } from './browser.mjs';
 import * as cloud from './cloud.mjs';
 import * as doctor from './doctor.mjs';
 import * as entry from './entry.mjs';
+import * as federated from './federated.mjs';
 import * as hospital from './hospital.mjs';
 import * as patient from './patient.mjs';
 import { start } from './world.mjs';
@@ -15,6 +16,7 @@ const journeys = {
   ...doctor.journeys,
   ...hospital.journeys,
   ...cloud.journeys,
+  ...federated.journeys,
 };
 const wanted = process.argv.slice(2);
 const chosen = Object.entries(journeys).filter(

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::Binary;
+use crate::federated::Architecture;
 use crate::ids::{AccessId, JobId, OrganisationId, PatientAlias, RecordId};
 use crate::role::Decision;
 use crate::{Digest, TimestampMs};
@@ -58,6 +59,96 @@ pub struct DataSetView {
     pub pixel_deviation: i64,
     /// When it was first offered.
     pub offered: TimestampMs,
+}
+
+/// How updates become the next model; the constants are those of `salus federated propose`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyName {
+    /// The mean weighted by images.
+    Fedavg,
+    /// The mean, with sites held near the round's model.
+    Fedprox,
+    /// The mean, with momentum at the coordinator.
+    Fedavgm,
+    /// Adam at the coordinator.
+    Fedadam,
+    /// Yogi at the coordinator.
+    Fedyogi,
+    /// Adagrad at the coordinator.
+    Fedadagrad,
+    /// Control variates against drift.
+    Scaffold,
+    /// The mean, normalisation stays at each site.
+    Fedbn,
+    /// The median of each value.
+    Median,
+    /// The mean without the extremes.
+    TrimmedMean,
+    /// The update nearest to its neighbours.
+    Krum,
+    /// The mean of the updates nearest to their neighbours.
+    MultiKrum,
+}
+
+/// Asks a coordinator's node to draw up a plan over offered data sets and to propose it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobRequest {
+    /// Why, in plain words: what the hospitals agree to. 1 to 500 characters.
+    pub purpose: String,
+    /// Data sets of different hospitals that fit each other.
+    pub data_sets: Vec<Digest>,
+    /// The network.
+    pub network: Architecture,
+    /// How updates become the next model.
+    pub strategy: StrategyName,
+    /// Rounds, at least 1.
+    pub rounds: u32,
+    /// Passes over a site's images in a round, at least 1.
+    pub local_epochs: u16,
+    /// Images in a step, at least 1.
+    pub batch: u16,
+    /// Highest learning rate, above 0.
+    pub rate: f64,
+    /// Whether classes weigh the same in the loss, however many images they have.
+    pub class_weights: bool,
+    /// Whether images may be mirrored left to right.
+    pub flip: bool,
+    /// Updates without which no round closes, 1 to the number of data sets.
+    pub quorum: u16,
+    /// Time after which a round closes with a quorum, ms.
+    pub round_ms: u64,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// An update that a site sent: all that left the hospital in that round.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct UpdateView {
+    /// The log entry with which the site vouched for it.
+    pub entry: u64,
+    /// When.
+    pub at: TimestampMs,
+    /// From 0.
+    pub round: u32,
+    /// Who trained.
+    pub site: OrganisationId,
+    /// Its name.
+    pub name: String,
+    /// Digest of the model that training started from.
+    pub base: Digest,
+    /// Digest of the payload.
+    pub payload: Digest,
+    /// Its length, bytes.
+    pub payload_bytes: u64,
+    /// Images trained on.
+    pub samples: u32,
+    /// The figures that the site reported.
+    pub metrics: Vec<MetricView>,
+    /// Whether it counted; absent while the round is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<bool>,
 }
 
 /// Where a job stands.
@@ -290,6 +381,15 @@ pub struct ClassProbability {
     pub probability: f32,
 }
 
+/// How far a model's probabilities were checked at the hospital that judges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CalibrationView {
+    /// Whether a temperature could be fitted, so that probabilities mean shares of right predictions.
+    pub calibrated: bool,
+    /// The hospital's own test images of each class behind it, in the order of the classes.
+    pub images: Vec<u32>,
+}
+
 /// What a model says of one image. Decision support for research; not a medical device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PredictionView {
@@ -308,9 +408,14 @@ pub struct PredictionView {
     pub probabilities: Vec<ClassProbability>,
     /// Why not to rely on it; empty is no promise.
     pub warnings: Vec<String>,
+    /// How far its probabilities were checked.
+    pub calibration: CalibrationView,
     /// A PNG of the image with the regions that mattered (Grad-CAM).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heat_map: Option<Binary>,
+    /// A PNG of those regions alone, clear where nothing mattered, to be laid over the whole image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heat_layer: Option<Binary>,
     /// The job that made the model; its lineage is at `/jobs/{job}/lineage`.
     pub job: JobId,
     /// Digest of the model.

@@ -2,6 +2,7 @@
 //! keeps the finished models and judges images with them.
 
 mod images;
+mod recipe;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,13 +20,16 @@ use salus_imaging::site::{Kept, Site, assemble};
 use salus_imaging::train::{Engine, Judge};
 use salus_imaging::weights::Weights;
 use salus_proto::Digest;
-use salus_proto::api::training::{ClassProbability, DataSetRequest, OwnFigures};
-use salus_proto::federated::DataCard;
+use salus_proto::api::training::{
+    CalibrationView, ClassProbability, DataSetRequest, DataSetView, JobRequest, OwnFigures,
+};
+use salus_proto::federated::{DataCard, TensorPolicy};
 use salus_proto::ids::{JobId, OrganisationId};
-use salus_server::training::{Finished, Gain, Judged, Task, Trained, Trainer, TrainerError};
+use salus_server::training::{Draft, Finished, Gain, Judged, Task, Trained, Trainer, TrainerError};
 use salus_vault::Vault;
 
 use self::images::Images;
+pub(crate) use self::recipe::{Recipe, Terms, plan};
 
 /// Data sets and models that stay in memory.
 const CACHED: usize = 4;
@@ -164,6 +168,38 @@ impl Trainer for SiteTrainer {
         .boxed()
     }
 
+    fn draft(
+        &self,
+        wish: JobRequest,
+        sets: Vec<DataSetView>,
+    ) -> BoxFuture<'_, Result<Draft, TrainerError>> {
+        // Whatever does not fit is in what was asked for.
+        blocking(move || {
+            recipe::draft(&wish, &sets).map_err(|e| TrainerError::Refused(format!("{e:#}")))
+        })
+        .boxed()
+    }
+
+    fn export(
+        &self,
+        job: Arc<salus_federated::Job>,
+        model: salus_federated::Model,
+    ) -> BoxFuture<'_, Result<Bytes, TrainerError>> {
+        blocking(move || {
+            let plan = job.plan();
+            if plan.tensors.iter().any(|t| t.policy == TensorPolicy::Local) {
+                return Err(TrainerError::Refused(
+                    "parts of this model stay at each site; there is no whole one to take along"
+                        .into(),
+                ));
+            }
+            let blueprint = Blueprint::new(&plan.network).map_err(failed)?;
+            let weights = assemble(&blueprint, plan, &model, &Kept::default());
+            weights.to_safetensors().map(Bytes::from).map_err(failed)
+        })
+        .boxed()
+    }
+
     fn judge(
         &self,
         job: JobId,
@@ -284,10 +320,14 @@ fn judge(model: &Model, image: &[u8], heat_map: bool) -> Result<Judged, TrainerE
     let predictor = Predictor::new(model, &engine);
     let picture = predictor.picture(image).map_err(failed)?;
     let prediction = predictor.predict(&picture).map_err(failed)?;
-    let heat_map = heat_map
-        .then(|| predictor.heat_map(&picture))
-        .transpose()
-        .map_err(failed)?;
+    let (heat_map, heat_layer) = if heat_map {
+        let whole = predictor.heat_map(&picture).map_err(failed)?;
+        let layer = predictor.heat_layer(&picture).map_err(failed)?;
+        (Some(whole), Some(layer))
+    } else {
+        (None, None)
+    };
+    let calibration = &model.config.calibration;
     let probabilities = prediction.probabilities.into_iter();
     Ok(Judged {
         class: prediction.class,
@@ -298,7 +338,12 @@ fn judge(model: &Model, image: &[u8], heat_map: bool) -> Result<Judged, TrainerE
             })
             .collect(),
         warnings: prediction.warnings.into_iter().map(word).collect(),
+        calibration: CalibrationView {
+            calibrated: calibration.temperature.is_some(),
+            images: calibration.images.iter().map(|n| count(*n)).collect(),
+        },
         heat_map,
+        heat_layer,
         notice: model.config.notice.clone(),
     })
 }

@@ -263,7 +263,9 @@ impl App {
             class: judged.class,
             probabilities: judged.probabilities,
             warnings: judged.warnings,
+            calibration: judged.calibration,
             heat_map: judged.heat_map.map(Binary),
+            heat_layer: judged.heat_layer.map(Binary),
             job,
             model,
             notice: judged.notice,
@@ -400,14 +402,14 @@ impl App {
     }
 
     /// How the caller stands to this node's organisation.
-    fn house(&self, actor: &Actor) -> Relation {
+    pub(crate) fn house(&self, actor: &Actor) -> Relation {
         match actor.organisation() == self.organisation {
             true => Relation::Custodian,
             false => Relation::Stranger,
         }
     }
 
-    fn job_view(&self, view: &dyn LedgerView, id: JobId) -> Result<JobView> {
+    pub(crate) fn job_view(&self, view: &dyn LedgerView, id: JobId) -> Result<JobView> {
         let (job, row) = job_of(view, id)?;
         let plan = job.plan();
         let members = members(view)?;
@@ -546,7 +548,7 @@ impl StoredFile {
     }
 }
 
-fn data_set_view(offered: Offered) -> DataSetView {
+pub(crate) fn data_set_view(offered: Offered) -> DataSetView {
     let card = offered.card;
     DataSetView {
         data_set: card.data_set,
@@ -562,7 +564,7 @@ fn data_set_view(offered: Offered) -> DataSetView {
     }
 }
 
-fn metrics(job: &Job, metrics: &[Metric]) -> Vec<MetricView> {
+pub(crate) fn metrics(job: &Job, metrics: &[Metric]) -> Vec<MetricView> {
     metrics
         .iter()
         .filter_map(|metric| {

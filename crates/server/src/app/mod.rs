@@ -34,6 +34,7 @@ pub(crate) mod patient;
 pub(crate) mod peer;
 pub(crate) mod principal;
 pub(crate) mod proof;
+pub(crate) mod proposal;
 pub(crate) mod record;
 pub(crate) mod upload;
 

@@ -12,8 +12,8 @@ use salus_crypto::digest::sha256;
 use salus_proto::api::Page;
 use salus_proto::api::problem::Problem as ProblemBody;
 use salus_proto::api::training::{
-    DataSetRequest, DataSetView, GainView, IMAGE_LIMIT, JobView, LineageView, PIECE_LIMIT,
-    PredictionRequest, PredictionView, RoundView, TrainingUpload,
+    DataSetRequest, DataSetView, GainView, IMAGE_LIMIT, JobRequest, JobView, LineageView,
+    PIECE_LIMIT, PredictionRequest, PredictionView, RoundView, TrainingUpload, UpdateView,
 };
 use salus_proto::federated::RECORD_LIMIT_BYTES;
 use salus_proto::ids::{JobId, OrganisationId};
@@ -37,11 +37,13 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(offer))
         .routes(routes!(data_sets))
-        .routes(routes!(jobs))
+        .routes(routes!(jobs, propose))
         .routes(routes!(job))
         .routes(routes!(plan))
         .routes(routes!(lineage))
         .routes(routes!(gain))
+        .routes(routes!(updates))
+        .routes(routes!(export))
         .routes(routes!(round))
         .routes(routes!(model))
         .routes(routes!(state))
@@ -86,6 +88,49 @@ async fn jobs(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<JobView>>> {
     app.jobs(&actor, &paging).await.map(Json)
+}
+
+/// Draw up a plan over offered data sets and propose it, as this coordinator
+#[utoipa::path(post, path = "/jobs", tag = "training", request_body = JobRequest,
+    responses((status = 201, body = JobView), (status = "4XX", body = ProblemBody),
+        (status = 503, body = ProblemBody)))]
+async fn propose(
+    State(app): State<Arc<App>>,
+    actor: Actor,
+    Json(wish): Json<JobRequest>,
+) -> Result<(StatusCode, Json<JobView>)> {
+    Ok((
+        StatusCode::CREATED,
+        Json(app.propose_job(&actor, wish).await?),
+    ))
+}
+
+/// What left each site of a job: every update with its digest, bytes and figures
+#[utoipa::path(get, path = "/jobs/{job}/updates", tag = "training",
+    params(("job" = JobId, Path), Paging),
+    responses((status = 200, body = Page<UpdateView>), (status = "4XX", body = ProblemBody)))]
+async fn updates(
+    State(app): State<Arc<App>>,
+    actor: Actor,
+    Path(job): Path<JobId>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<UpdateView>>> {
+    app.updates(&actor, job, &paging).await.map(Json)
+}
+
+/// The finished model as a safetensors file with the names of a PyTorch state dict, at the coordinator
+#[utoipa::path(get, path = "/jobs/{job}/export", tag = "training", params(("job" = JobId, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = "4XX", body = ProblemBody)))]
+async fn export(
+    State(app): State<Arc<App>>,
+    actor: Actor,
+    Path(job): Path<JobId>,
+) -> Result<Response> {
+    let mut response = app.export(&actor, job).await?.into_response();
+    let kind = HeaderValue::from_static("application/octet-stream");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -297,7 +297,7 @@ async fn load<'a>(
 }
 
 /// The coordinator's state before a round, checked against the ledger.
-async fn state_before(
+pub(crate) async fn state_before(
     desk: &Desk,
     view: &dyn LedgerView,
     job: &Job,

@@ -16,7 +16,7 @@
 //! sent the first byte. So either may be killed at any moment and goes on with the same bits.
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -25,9 +25,10 @@ use salus_client::node::Node;
 use salus_contract::table::{Jobs, Plans, get};
 use salus_federated::{Job, Model};
 use salus_proto::api::training::{
-    ClassProbability, DataSetRequest, GainView, OwnFigures, SiteActivity,
+    CalibrationView, ClassProbability, DataSetRequest, DataSetView, GainView, JobRequest,
+    OwnFigures, SiteActivity,
 };
-use salus_proto::federated::DataCard;
+use salus_proto::federated::{DataCard, Plan};
 use salus_proto::ids::{JobId, OrganisationId};
 use salus_runtime::{Shelf, params};
 use tokio::sync::watch;
@@ -65,6 +66,16 @@ pub trait Trainer: Send + Sync + fmt::Debug + 'static {
     /// A job is done: keeps its model for judging images and says what the hospital gained.
     fn finish(&self, done: Finished) -> BoxFuture<'_, Result<Gain, TrainerError>>;
 
+    /// Draws up a plan over data sets, and the model that its first round starts from.
+    fn draft(
+        &self,
+        wish: JobRequest,
+        sets: Vec<DataSetView>,
+    ) -> BoxFuture<'_, Result<Draft, TrainerError>>;
+
+    /// A finished model as a file for other programs (safetensors).
+    fn export(&self, job: Arc<Job>, model: Model) -> BoxFuture<'_, Result<Bytes, TrainerError>>;
+
     /// What the model of a job says of one image.
     fn judge(
         &self,
@@ -72,6 +83,15 @@ pub trait Trainer: Send + Sync + fmt::Debug + 'static {
         image: Bytes,
         heat_map: bool,
     ) -> BoxFuture<'_, Result<Judged, TrainerError>>;
+}
+
+/// A plan that can be proposed.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Everything about the job.
+    pub plan: Plan,
+    /// The encoded model whose digest the plan names.
+    pub model: Bytes,
 }
 
 /// A round that a site trains.
@@ -148,8 +168,12 @@ pub struct Judged {
     pub probabilities: Vec<ClassProbability>,
     /// Why not to rely on it.
     pub warnings: Vec<String>,
+    /// How far its probabilities were checked here.
+    pub calibration: CalibrationView,
     /// A PNG with the regions that mattered.
     pub heat_map: Option<Vec<u8>>,
+    /// A PNG of those regions alone.
+    pub heat_layer: Option<Vec<u8>>,
     /// What the model may be used for.
     pub notice: String,
 }
@@ -172,7 +196,9 @@ impl From<TrainerError> for Problem {
     fn from(error: TrainerError) -> Self {
         match error {
             TrainerError::Refused(why) => Self::invalid([("", why)]),
-            TrainerError::NoModel => Self::not_found(),
+            TrainerError::NoModel => {
+                Self::conflict("no-model", "This node has no model of that job")
+            }
             TrainerError::Failed(why) => {
                 tracing::error!(why, "training failed");
                 Self::unavailable("training-failed", "Training or judging failed; see the log")
@@ -185,10 +211,17 @@ impl From<TrainerError> for Problem {
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) parts: Training,
-    live: Mutex<BTreeMap<(JobId, OrganisationId), Live>>,
-    /// Counts changes of `live` and arrivals of models: wakes whoever waits.
+    board: Mutex<Board>,
+    /// Counts changes of the board and arrivals of models: wakes whoever waits.
     pub(crate) moved: watch::Sender<u64>,
     pub(crate) running: tokio::sync::Mutex<BTreeMap<JobId, coordinator::Running>>,
+}
+
+/// What sites were last seen doing, each with the number of that change.
+#[derive(Debug, Default)]
+struct Board {
+    changes: u64,
+    live: BTreeMap<(JobId, OrganisationId), (u64, Live)>,
 }
 
 /// What a site was last seen doing.
@@ -203,7 +236,7 @@ impl Desk {
     pub(crate) fn new(parts: Training) -> Self {
         Self {
             parts,
-            live: Mutex::default(),
+            board: Mutex::default(),
             moved: watch::Sender::new(0),
             running: tokio::sync::Mutex::default(),
         }
@@ -228,18 +261,32 @@ impl Desk {
             why,
         };
         let changed = {
-            let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-            live.insert((job, site), seen.clone()) != Some(seen)
+            let mut board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = board.live.get(&(job, site));
+            let changed = known.is_none_or(|(_, known)| *known != seen);
+            if changed {
+                board.changes += 1;
+                let number = board.changes;
+                board.live.insert((job, site), (number, seen));
+            }
+            changed
         };
         if changed {
             self.moved.send_modify(|count| *count += 1);
         }
     }
 
+    /// The number of the last change, and the jobs in which anything changed after number `after`.
+    pub(crate) fn changed_since(&self, after: u64) -> (u64, BTreeSet<JobId>) {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let recent = board.live.iter().filter(|(_, (at, _))| *at > after);
+        (board.changes, recent.map(|((job, _), _)| *job).collect())
+    }
+
     /// What a site was last seen doing.
     pub(crate) fn seen(&self, job: JobId, site: OrganisationId) -> Option<Live> {
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        live.get(&(job, site)).cloned()
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.live.get(&(job, site)).map(|(_, seen)| seen.clone())
     }
 }
 

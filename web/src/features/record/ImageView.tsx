@@ -9,7 +9,14 @@ import type { Opened } from '../../records/open';
 import { Empty, Waiting } from '../../ui/page';
 import { applyWindow, type Picture, readPicture } from './picture';
 
-export function ImageView({ opened, title }: { opened: Opened; title: string }) {
+/** A picture laid over the whole image, for example where a network looked. */
+export interface Heat {
+  bitmap: ImageBitmap;
+  /** 0 to 1. */
+  opacity: number;
+}
+
+export function ImageView({ opened, title, heat }: { opened: Opened; title: string; heat?: Heat }) {
   const { t } = useTranslation();
   const { mediaType, body } = opened.content;
   const picture = useQuery({
@@ -28,10 +35,10 @@ export function ImageView({ opened, title }: { opened: Opened; title: string }) 
         </Button>
       </Empty>
     );
-  return <Viewer picture={picture.data} title={title} />;
+  return <Viewer picture={picture.data} title={title} heat={heat} />;
 }
 
-function Viewer({ picture, title }: { picture: Picture; title: string }) {
+function Viewer({ picture, title, heat }: { picture: Picture; title: string; heat?: Heat }) {
   const { t } = useTranslation();
   const canvas = useRef<HTMLCanvasElement>(null);
   const whole = {
@@ -100,16 +107,26 @@ function Viewer({ picture, title }: { picture: Picture; title: string }) {
         tabIndex={0}
         aria-label={t('image.picture', { title })}
       >
-        <canvas
-          ref={canvas}
-          className="image"
-          role="img"
-          aria-label={title}
-          width={picture.width}
-          height={picture.height}
-          style={{ width: `${zoom * 100}%`, maxWidth: zoom === 1 ? 720 : 'none', margin: '0 auto' }}
-          onPointerMove={drag}
-        />
+        <div
+          style={{
+            position: 'relative',
+            width: `${zoom * 100}%`,
+            maxWidth: zoom === 1 ? 720 : 'none',
+            margin: '0 auto',
+          }}
+        >
+          <canvas
+            ref={canvas}
+            className="image"
+            role="img"
+            aria-label={title}
+            width={picture.width}
+            height={picture.height}
+            style={{ width: '100%' }}
+            onPointerMove={drag}
+          />
+          {heat && <Overlay heat={heat} />}
+        </div>
       </section>
       {!picture.colour && (
         <Group grow align="flex-start" preventGrowOverflow={false} gap="lg">
@@ -148,5 +165,31 @@ function Viewer({ picture, title }: { picture: Picture; title: string }) {
         </Group>
       )}
     </Stack>
+  );
+}
+
+function Overlay({ heat: { bitmap, opacity } }: { heat: Heat }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    const context = canvas.current!.getContext('2d')!;
+    context.clearRect(0, 0, bitmap.width, bitmap.height);
+    context.drawImage(bitmap, 0, 0);
+  }, [bitmap]);
+  return (
+    <canvas
+      ref={canvas}
+      aria-hidden
+      data-testid="heat"
+      width={bitmap.width}
+      height={bitmap.height}
+      style={{
+        position: 'absolute',
+        inset: 0,
+        width: '100%',
+        height: '100%',
+        opacity,
+        pointerEvents: 'none',
+      }}
+    />
   );
 }

@@ -13,7 +13,7 @@ import {
   Title,
 } from '@mantine/core';
 import { IconCircleCheck } from '@tabler/icons-react';
-import { useMemo, useState } from 'react';
+import { type ReactNode, useMemo, useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { age, date, dateTime, number, size } from '../../lib/format';
 import { endingOf, saveFile } from '../../lib/save';
@@ -23,13 +23,24 @@ import { useNames } from '../care/names';
 import { EcgView } from './EcgView';
 import { decodeEcg, ECG_MEDIA_TYPE } from './ecg';
 import { type About, aboutOf, type Item, itemOf, newestFirst, type Value } from './fhir';
-import { ImageView } from './ImageView';
+import { type Heat, ImageView } from './ImageView';
 import { verdict } from './ranges';
 import type { Section } from './sections';
 
 const SHOWN = 40;
 
-export function SectionView({ section, opened }: { section: Section; opened: Opened[] }) {
+/** What stands beside a picture; `draw` lays something over it. */
+export type Beside = (opened: Opened, draw: (heat?: Heat) => void) => ReactNode;
+
+export function SectionView({
+  section,
+  opened,
+  beside,
+}: {
+  section: Section;
+  opened: Opened[];
+  beside?: Beside;
+}) {
   const { t } = useTranslation();
   const items = useMemo(() => newestFirst(opened.map(itemOf)), [opened]);
   if (items.length === 0) return <Empty>{t('record.none')}</Empty>;
@@ -42,7 +53,7 @@ export function SectionView({ section, opened }: { section: Section; opened: Ope
     case 'ecg':
       return <Ecgs items={items} />;
     case 'images':
-      return <Pictures items={items} />;
+      return <Pictures items={items} beside={beside} />;
     case 'documents':
       return <Documents items={items} />;
     default:
@@ -382,19 +393,27 @@ function EcgCard({ item }: { item: Item }) {
 const isPicture = (item: Item): boolean =>
   ['application/dicom', 'image/png', 'image/jpeg'].includes(item.opened.content.mediaType);
 
-function Pictures({ items }: { items: Item[] }) {
+function PictureCard({ item, beside }: { item: Item; beside?: Beside }) {
+  const [heat, draw] = useState<Heat>();
+  return (
+    <Card withBorder>
+      <Title order={3} size="h5" mb="xs" className="wrap">
+        {item.title}
+      </Title>
+      <ImageView opened={item.opened} title={item.title} heat={heat} />
+      {beside?.(item.opened, draw)}
+      <Source opened={item.opened} />
+    </Card>
+  );
+}
+
+function Pictures({ items, beside }: { items: Item[]; beside?: Beside }) {
   const pictures = items.filter(isPicture);
   const rest = items.filter((item) => !isPicture(item));
   return (
     <Stack>
       {pictures.map((item) => (
-        <Card withBorder key={item.record}>
-          <Title order={3} size="h5" mb="xs" className="wrap">
-            {item.title}
-          </Title>
-          <ImageView opened={item.opened} title={item.title} />
-          <Source opened={item.opened} />
-        </Card>
+        <PictureCard key={item.record} item={item} beside={beside} />
       ))}
       {rest.length > 0 && <Entries items={rest} />}
     </Stack>

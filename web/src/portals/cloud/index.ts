@@ -1,4 +1,6 @@
 // The healthcare cloud operator's pages.
+import '../../features/training/words';
+
 export { Attempts } from './Attempts';
 export { Home } from './Home';
 export { Ledger } from './Ledger';
@@ -7,3 +9,6 @@ export { Profiles } from './Profiles';
 export { Requests } from './Requests';
 export { Sealed } from './Sealed';
 export { Store } from './Store';
+export { Training } from './Training';
+export { TrainingJob } from './TrainingJob';
+export { TrainingNew } from './TrainingNew';

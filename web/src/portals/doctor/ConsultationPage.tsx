@@ -15,8 +15,9 @@ import {
 } from '../../features/care/queries';
 import { SectionNav } from '../../features/care/SectionNav';
 import { aboutOf, itemOf } from '../../features/record/fhir';
-import { SectionView } from '../../features/record/RecordView';
+import { type Beside, SectionView } from '../../features/record/RecordView';
 import { counts, ORDER, type Section, sectionOf } from '../../features/record/sections';
+import { Prediction } from '../../features/training/Prediction';
 import { dateTime } from '../../lib/format';
 import type { Opened } from '../../records/open';
 import { Answer, Empty, Page } from '../../ui/page';
@@ -64,7 +65,7 @@ function Detail({ one, api }: { one: Consultation; api: string }) {
     <Stack>
       {over && <Alert variant="outline">{t('consult.over')}</Alert>}
       <Answer query={opened} waiting={t('record.opening', { count: records.length })}>
-        {(list) => <Shared one={one} api={api} list={list} over={over} />}
+        {(list) => <Shared one={one} place={place} list={list} over={over} />}
       </Answer>
       {one.answer && (
         <Answer query={answered}>
@@ -92,12 +93,12 @@ function Detail({ one, api }: { one: Consultation; api: string }) {
 
 function Shared({
   one,
-  api,
+  place,
   list,
   over,
 }: {
   one: Consultation;
-  api: string;
+  place: Place;
   list: Opened[];
   over: boolean;
 }) {
@@ -106,6 +107,9 @@ function Shared({
   const { section: asked } = useSearch({ strict: false }) as { section?: string };
   const [replying, setReplying] = useState(false);
   const items = useMemo(() => list.map(itemOf), [list]);
+  const beside: Beside = (record, draw) => (
+    <Prediction opened={record} place={place} hospital={one.custodian} draw={draw} />
+  );
   const about = useMemo(() => aboutOf(items), [items]);
   const questions = list.filter((record) => record.anchor.kind === 'question');
   const shared = list.filter((record) => record.anchor.kind !== 'question');
@@ -131,7 +135,13 @@ function Shared({
         </div>
       )}
       {replying && !one.answer && (
-        <Reply one={one} api={api} about={about} items={items} cancel={() => setReplying(false)} />
+        <Reply
+          one={one}
+          api={place.api}
+          about={about}
+          items={items}
+          cancel={() => setReplying(false)}
+        />
       )}
       {shared.length > 0 ? (
         <>
@@ -151,6 +161,7 @@ function Shared({
           <SectionView
             section={section}
             opened={shared.filter((record) => sectionOf(record.anchor.kind) === section)}
+            beside={beside}
           />
           <Text size="sm" c="dimmed">
             {t('record.receipt')}

@@ -4,6 +4,8 @@ import { Link } from '@tanstack/react-router';
 import { useTranslation } from 'react-i18next';
 import { Standing } from '../../features/account/Standing';
 import { useMe } from '../../features/account/useMe';
+import { useJobs } from '../../features/training/queries';
+import { usePerson } from '../../session/use';
 import { useLedger } from '../../shell';
 import { Answer, Page } from '../../ui/page';
 import { usePatients, useRequests } from './queries';
@@ -26,6 +28,8 @@ function Work() {
   const { t } = useTranslation();
   const patients = usePatients();
   const requests = useRequests();
+  const jobs = useJobs();
+  const { organisation } = usePerson();
   return (
     <Stack>
       <Text maw={720}>{t('h.home.text')}</Text>
@@ -66,6 +70,30 @@ function Work() {
             </Button>
             <Button component={Link} to="/hospital/left" variant="default">
               {t('nav.h.left')}
+            </Button>
+          </Group>
+        </Card>
+        <Card withBorder>
+          <Title order={2} size="h4">
+            {t('nav.training')}
+          </Title>
+          <Answer query={jobs}>
+            {(list) => {
+              const count = list.filter(
+                ({ stage, sites }) =>
+                  stage !== 'done' &&
+                  sites.some(({ site, decision }) => site === organisation && !decision),
+              ).length;
+              return (
+                <Text my="sm" role="status" className={count > 0 ? 'warn' : undefined}>
+                  {t('f.h.waiting', { count })}
+                </Text>
+              );
+            }}
+          </Answer>
+          <Group mt="auto">
+            <Button component={Link} to="/hospital/training" variant="default">
+              {t('nav.training')}
             </Button>
           </Group>
         </Card>

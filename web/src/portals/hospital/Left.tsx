@@ -17,7 +17,9 @@ export function Left() {
   const patients = usePatients();
   return (
     <Page title={t('nav.h.left')}>
-      <Text maw={720}>{t('h.left.text')}</Text>
+      <Text maw={720}>
+        {t('h.left.text')} <Link to={'/hospital/training' as never}>{t('f.h.leftElsewhere')}</Link>
+      </Text>
       <Answer query={patients}>{(list) => <Readings patients={list} />}</Answer>
     </Page>
   );

@@ -1,4 +1,5 @@
 // The hospital staff's pages.
+import '../../features/training/words';
 import { learn } from '../../lib/i18n';
 import { hospital } from '../../lib/words.hospital';
 
@@ -9,5 +10,7 @@ export { Many } from './Many';
 export { PatientPage } from './PatientPage';
 export { Patients } from './Patients';
 export { Requests } from './Requests';
+export { Training } from './Training';
+export { TrainingJob } from './TrainingJob';
 
 learn(hospital);

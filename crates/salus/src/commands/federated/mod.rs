@@ -14,13 +14,11 @@ use salus_imaging::dataset::{DataSet, Source};
 use salus_imaging::partition::Deal;
 use salus_imaging::simulate::{self, RoundReport, RunReport, Settings, Watch};
 use salus_imaging::train::Engine;
-use salus_proto::federated::{
-    Architecture, Augmentation, LocalTraining, Micro, Normalisation, Optimiser, Schedule, Strategy,
-};
 use salus_proto::role::Decision;
 
 use super::session::Actor;
 use crate::output::{Exit, Output};
+use crate::training::Recipe;
 
 /// Train a network over several hospitals' images.
 #[derive(Debug, clap::Subcommand)]
@@ -107,126 +105,6 @@ pub(crate) struct Run {
     #[cfg(feature = "cuda")]
     #[arg(long)]
     cuda: bool,
-}
-
-/// What is trained and how; the same words for a run here and for a job of the consortium.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Recipe {
-    /// Seed of everything random.
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Rounds; baselines make rounds × local epochs passes.
-    #[arg(long, default_value_t = 30)]
-    rounds: u32,
-    /// Passes over a site's images in a round.
-    #[arg(long, default_value_t = 1)]
-    local_epochs: u16,
-    /// How updates become the next model.
-    #[arg(long, value_enum, default_value_t = StrategyName::Fedavgm)]
-    strategy: StrategyName,
-    /// Strategy constant: FedProx's mu.
-    #[arg(long, default_value_t = 0.01)]
-    mu: f64,
-    /// Strategy constant: server learning rate (1 for fedavgm and scaffold, 0.003 for adaptive ones).
-    #[arg(long)]
-    server_rate: Option<f64>,
-    /// Strategy constant: server momentum of fedavgm.
-    #[arg(long, default_value_t = 0.9)]
-    server_momentum: f64,
-    /// Strategy constant: sites that may lie (krum, multi-krum) or extremes dropped (trimmed-mean).
-    #[arg(long, default_value_t = 1)]
-    byzantine: u16,
-    /// The network.
-    #[arg(long, value_enum, default_value_t = ModelName::Small)]
-    model: ModelName,
-    /// Normalisation of activations.
-    #[arg(long, value_enum, default_value_t = NormName::Group)]
-    norm: NormName,
-    /// Images in a step.
-    #[arg(long, default_value_t = 32)]
-    batch: u16,
-    /// Optimiser at the sites.
-    #[arg(long, value_enum, default_value_t = OptimiserName::Adamw)]
-    optimiser: OptimiserName,
-    /// Highest learning rate.
-    #[arg(long, default_value_t = 0.001)]
-    rate: f64,
-    /// Momentum of sgd.
-    #[arg(long, default_value_t = 0.9)]
-    momentum: f64,
-    /// Weight decay.
-    #[arg(long, default_value_t = 0.01)]
-    weight_decay: f64,
-    /// Course of the learning rate over the whole run.
-    #[arg(long, value_enum, default_value_t = ScheduleName::Cosine)]
-    schedule: ScheduleName,
-    /// Weigh classes equally in the loss.
-    #[arg(long)]
-    class_weights: bool,
-    /// Label smoothing, 0 to below 1.
-    #[arg(long, default_value_t = 0.0)]
-    smoothing: f64,
-    /// Largest norm of a step's gradient; 0 for no limit.
-    #[arg(long, default_value_t = 1.0)]
-    gradient_norm: f64,
-    /// Mirror images left to right half of the time; only where that makes sense.
-    #[arg(long)]
-    flip: bool,
-    /// Rotate by up to this many degrees.
-    #[arg(long, default_value_t = 10.0)]
-    rotation: f64,
-    /// Zoom by up to this fraction.
-    #[arg(long, default_value_t = 0.1)]
-    zoom: f64,
-    /// Shift by up to this fraction of the width.
-    #[arg(long, default_value_t = 0.05)]
-    shift: f64,
-    /// Change brightness and contrast by up to this fraction.
-    #[arg(long, default_value_t = 0.1)]
-    lighting: f64,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum StrategyName {
-    Fedavg,
-    Fedprox,
-    Fedavgm,
-    Fedadam,
-    Fedyogi,
-    Fedadagrad,
-    Scaffold,
-    Fedbn,
-    Median,
-    TrimmedMean,
-    Krum,
-    MultiKrum,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum ModelName {
-    Small,
-    Darkcovidnet,
-    Resnet18,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum NormName {
-    Group,
-    Batch,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum OptimiserName {
-    Sgd,
-    Adam,
-    Adamw,
-}
-
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum ScheduleName {
-    Constant,
-    Cosine,
-    OneCycle,
 }
 
 pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
@@ -329,107 +207,6 @@ impl Run {
     }
 }
 
-impl Recipe {
-    fn architecture(&self) -> Architecture {
-        match self.model {
-            ModelName::Small => Architecture::Small,
-            ModelName::Darkcovidnet => Architecture::DarkCovidNet,
-            ModelName::Resnet18 => Architecture::ResNet18,
-        }
-    }
-
-    fn normalisation(&self) -> Normalisation {
-        match self.norm {
-            NormName::Group => Normalisation::Group,
-            NormName::Batch => Normalisation::Batch,
-        }
-    }
-
-    /// The strategy, for rounds in which so many sites are `present`.
-    fn strategy(&self, present: usize) -> anyhow::Result<Strategy> {
-        let adaptive = || micro("--server-rate", self.server_rate.unwrap_or(0.003));
-        let whole = || micro("--server-rate", self.server_rate.unwrap_or(1.0));
-        // Constants of Reddi et al. 2021, section 5.
-        let (beta1, beta2, tau) = (Micro(900_000), Micro(990_000), Micro(1_000));
-        Ok(match self.strategy {
-            StrategyName::Fedavg => Strategy::FedAvg,
-            StrategyName::Fedprox => Strategy::FedProx {
-                mu: micro("--mu", self.mu)?,
-            },
-            StrategyName::Fedavgm => Strategy::FedAvgM {
-                rate: whole()?,
-                momentum: micro("--server-momentum", self.server_momentum)?,
-            },
-            StrategyName::Fedadam => Strategy::FedAdam {
-                rate: adaptive()?,
-                beta1,
-                beta2,
-                tau,
-            },
-            StrategyName::Fedyogi => Strategy::FedYogi {
-                rate: adaptive()?,
-                beta1,
-                beta2,
-                tau,
-            },
-            StrategyName::Fedadagrad => Strategy::FedAdagrad {
-                rate: adaptive()?,
-                beta1: Micro(0),
-                tau,
-            },
-            StrategyName::Scaffold => Strategy::Scaffold { rate: whole()? },
-            StrategyName::Fedbn => Strategy::FedBn,
-            StrategyName::Median => Strategy::Median,
-            StrategyName::TrimmedMean => Strategy::TrimmedMean {
-                trim: self.byzantine,
-            },
-            StrategyName::Krum => Strategy::Krum {
-                byzantine: self.byzantine,
-            },
-            StrategyName::MultiKrum => {
-                let keep = present.saturating_sub(usize::from(self.byzantine) + 2);
-                let keep = u16::try_from(keep).context("too many sites")?;
-                Strategy::MultiKrum {
-                    byzantine: self.byzantine,
-                    keep,
-                }
-            }
-        })
-    }
-
-    fn training(&self) -> anyhow::Result<LocalTraining> {
-        Ok(LocalTraining {
-            epochs: self.local_epochs,
-            batch: self.batch,
-            optimiser: match self.optimiser {
-                OptimiserName::Sgd => Optimiser::Sgd {
-                    momentum: micro("--momentum", self.momentum)?,
-                },
-                OptimiserName::Adam => Optimiser::Adam,
-                OptimiserName::Adamw => Optimiser::AdamW,
-            },
-            rate: micro("--rate", self.rate)?,
-            weight_decay: micro("--weight-decay", self.weight_decay)?,
-            schedule: match self.schedule {
-                ScheduleName::Constant => Schedule::Constant,
-                ScheduleName::Cosine => Schedule::Cosine,
-                ScheduleName::OneCycle => Schedule::OneCycle,
-            },
-            class_weights: Vec::new(),
-            augmentation: Augmentation {
-                flip: self.flip,
-                rotation_degrees: micro("--rotation", self.rotation)?,
-                zoom: micro("--zoom", self.zoom)?,
-                shift: micro("--shift", self.shift)?,
-                lighting: micro("--lighting", self.lighting)?,
-            },
-            label_smoothing: micro("--smoothing", self.smoothing)?,
-            gradient_norm: micro("--gradient-norm", self.gradient_norm)?,
-            seed: self.seed,
-        })
-    }
-}
-
 /// Progress on standard error.
 struct Progress<'a> {
     output: &'a Output,
@@ -463,10 +240,6 @@ impl Watch for Progress<'_> {
 fn monotonic() -> Duration {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     START.get_or_init(std::time::Instant::now).elapsed()
-}
-
-fn micro(name: &str, value: f64) -> anyhow::Result<Micro> {
-    Micro::from_f64(value).with_context(|| format!("{name} is not a number in range"))
 }
 
 fn parse_fold(text: &str) -> Result<(usize, usize), String> {

@@ -2,27 +2,15 @@
 
 use anyhow::{Context as _, ensure};
 use salus_client::person::Person;
-use salus_federated::{Job, Layout, Model};
-use salus_imaging::network::Blueprint;
-use salus_imaging::site::{shared, tensors};
-use salus_imaging::weights::Weights;
 use salus_proto::Digest;
 use salus_proto::api::training::{DataSetView, PIECE_LIMIT, TrainingUpload};
 use salus_proto::command::Action;
-use salus_proto::federated::{MetricSpec, Micro, Network, Plan, RosterEntry};
 use salus_proto::ids::JobId;
-use salus_runtime::entropy::SystemEntropy;
 use serde::Serialize;
 
 use super::super::session::{Actor, block_on};
-use super::Recipe;
 use crate::output::{Exit, Output};
-
-/// Values up to ±2^4 travel; steps are 2^-26.
-const FRACTION_BITS: u8 = 26;
-/// Figures are reported in steps of a thousandth, over at least so many images.
-const METRIC_STEP: u32 = 1000;
-const MINIMUM_IMAGES: u32 = 10;
+use crate::training::{Recipe, Terms, plan};
 
 /// Propose a job over offered data sets, as its coordinator.
 ///
@@ -66,7 +54,12 @@ pub(super) fn run(propose: &Propose, output: &Output) -> anyhow::Result<Exit> {
         let person = propose.actor.session().await?;
         let offered: Vec<DataSetView> = person.node().all("/data-sets").await?;
         let chosen = choose(offered, &propose.data_sets)?;
-        let (job, model) = propose.plan(&chosen)?;
+        let terms = Terms {
+            purpose: propose.purpose.clone(),
+            quorum: propose.quorum,
+            round_ms: propose.deadline.saturating_mul(1000),
+        };
+        let (job, model) = plan(&propose.recipe, &terms, &chosen)?;
         let action = Action::ProposeJob {
             plan: Box::new(job.plan().clone()),
         };
@@ -111,102 +104,10 @@ fn choose(offered: Vec<DataSetView>, named: &[Digest]) -> anyhow::Result<Vec<Dat
         set.classes == newest.classes
             && (set.channels, set.size_px) == (newest.channels, newest.size_px)
     };
-    ensure!(
-        named.is_empty() || chosen.iter().all(fits),
-        "the data sets have different classes, channels or sizes"
-    );
-    chosen.retain(fits);
+    // Sets that were named must fit each other, which drawing up the plan checks.
+    chosen.retain(|set| !named.is_empty() || fits(set));
     chosen.sort_by_key(|set| set.owner);
     Ok(chosen)
-}
-
-impl Propose {
-    fn plan(&self, sets: &[DataSetView]) -> anyhow::Result<(Job, Vec<u8>)> {
-        let first = sets.first().context("there is no data set")?;
-        let images =
-            |set: &DataSetView| -> u64 { set.training_images.iter().map(|n| u64::from(*n)).sum() };
-        let whole: u64 = sets.iter().map(images).sum();
-        let (mean, deviation) = pooled(sets, whole);
-        let network = Network {
-            architecture: self.recipe.architecture(),
-            normalisation: self.recipe.normalisation(),
-            classes: first.classes.clone(),
-            channels: first.channels,
-            size_px: first.size_px,
-            input_mean: mean,
-            input_deviation: deviation,
-        };
-        let blueprint = Blueprint::new(&network)?;
-        let strategy = self.recipe.strategy(sets.len())?;
-        let mut training = self.recipe.training()?;
-        if self.recipe.class_weights {
-            training.class_weights = class_weights(sets, whole)?;
-        }
-        let weights = Weights::initial(&blueprint, training.seed);
-        let roster = sets.iter().map(|set| {
-            Ok(RosterEntry {
-                site: set.owner,
-                samples: u32::try_from(images(set)).context("too many images")?,
-                data_set: set.data_set,
-            })
-        });
-        let metric = |name: &str| MetricSpec {
-            name: name.to_owned(),
-            step: METRIC_STEP,
-            minimum_images: MINIMUM_IMAGES,
-        };
-        let all = u16::try_from(sets.len()).context("too many sites")?;
-        let mut plan = Plan {
-            job: JobId::random(&mut SystemEntropy),
-            purpose: self.purpose.clone(),
-            tensors: tensors(&blueprint, &strategy),
-            network,
-            strategy,
-            training,
-            rounds: self.recipe.rounds,
-            roster: roster.collect::<anyhow::Result<_>>()?,
-            quorum: self.quorum.unwrap_or(all),
-            round_ms: self.deadline.saturating_mul(1000),
-            fraction_bits: FRACTION_BITS,
-            metrics: vec![metric("loss"), metric("auc"), metric("accuracy")],
-            initial_model: Digest::default(),
-        };
-        let layout = Layout::of(&plan)?;
-        let model = Model::new(&layout, shared(&weights, &plan))?;
-        plan.initial_model = model.digest();
-        Ok((Job::new(plan)?, model.to_bytes()))
-    }
-}
-
-/// Mean and deviation of all sites' training pixels, from what each site stated.
-fn pooled(sets: &[DataSetView], whole: u64) -> (Micro, Micro) {
-    let whole = whole.max(1) as f64;
-    let share = |set: &DataSetView| {
-        let images: u64 = set.training_images.iter().map(|n| u64::from(*n)).sum();
-        images as f64 / whole
-    };
-    let value = |millionths: i64| Micro(millionths).to_f64();
-    let mean: f64 = sets.iter().map(|s| share(s) * value(s.pixel_mean)).sum();
-    let square = |s: &DataSetView| value(s.pixel_deviation).powi(2) + value(s.pixel_mean).powi(2);
-    let squares: f64 = sets.iter().map(|s| share(s) * square(s)).sum();
-    let deviation = (squares - mean * mean).max(1e-6).sqrt();
-    let micro = |value| Micro::from_f64(value).unwrap_or(Micro::ONE);
-    (micro(mean), micro(deviation))
-}
-
-/// Weights by the inverse of each class's frequency over all sites.
-fn class_weights(sets: &[DataSetView], whole: u64) -> anyhow::Result<Vec<Micro>> {
-    let classes = sets.first().map_or(0, |set| set.classes.len());
-    let weight = |class: usize| {
-        let count: u64 = sets
-            .iter()
-            .filter_map(|set| set.training_images.get(class))
-            .map(|n| u64::from(*n))
-            .sum();
-        let weight = whole as f64 / (classes as f64 * count.max(1) as f64);
-        Micro::from_f64(weight).context("a class weight is out of range")
-    };
-    (0..classes).map(weight).collect()
 }
 
 /// Brings the first model to the coordinator's node; what has arrived before is not sent again.
