@@ -186,7 +186,9 @@ export function Dialog({
       <Modal.Content>
         {/* A dialog's header is no banner of the page. */}
         <Modal.Header role="presentation">
-          <Modal.Title fw={700}>{title}</Modal.Title>
+          <Modal.Title fw={700} lh="sm" className="wrap">
+            {title}
+          </Modal.Title>
           <Modal.CloseButton aria-label={t('close')} />
         </Modal.Header>
         <Modal.Body>{children}</Modal.Body>

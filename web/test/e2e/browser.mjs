@@ -64,7 +64,7 @@ export async function visitor(browser, { locale = 'en-GB' } = {}) {
     acceptDownloads: true,
     serviceWorkers: process.env.SALUS_WEB_DIR ? 'block' : 'allow',
   });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(60_000);
   if (process.env.SALUS_WEB_DIR) await fromFolder(context, process.env.SALUS_WEB_DIR);
   const page = await context.newPage();
   page.on('console', (message) => {

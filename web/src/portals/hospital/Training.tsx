@@ -134,9 +134,7 @@ function SetCard({ set }: { set: DataSet }) {
           <Table.Tbody>
             {set.classes.map((name, at) => (
               <Table.Tr key={name}>
-                <Table.Th scope="row" className="wrap">
-                  {name}
-                </Table.Th>
+                <Table.Th scope="row">{name}</Table.Th>
                 <Table.Td>{number(set.training_images[at] ?? 0, 0)}</Table.Td>
                 <Table.Td>{number(set.test_images[at] ?? 0, 0)}</Table.Td>
               </Table.Tr>
