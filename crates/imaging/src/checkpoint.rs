@@ -47,9 +47,9 @@ struct Stored {
     /// What the run is: a checkpoint of another run is not taken.
     #[n(0)]
     key: Digest,
-    /// The reports so far, as JSON.
+    /// The reports so far; not as JSON, whose numbers may read back one unit in the last place off.
     #[n(1)]
-    rounds: String,
+    rounds: Vec<RoundReport>,
     /// Server state, or a single machine's weights.
     #[cbor(n(2), with = "minicbor::bytes")]
     state: Vec<u8>,
@@ -113,7 +113,7 @@ impl Federation {
         };
         let stored = Stored {
             key: job.digest(),
-            rounds: json(&self.rounds)?,
+            rounds: self.rounds.clone(),
             state: self.server.to_bytes(),
             sites: self.sites.iter().map(site).collect(),
             optimiser: None,
@@ -140,7 +140,7 @@ impl Federation {
         };
         Ok(Some(Self {
             server: Server::from_bytes(job, &stored.state)?,
-            rounds: reports(&stored.rounds)?,
+            rounds: stored.rounds,
             sites: stored.sites.iter().map(site).collect(),
         }))
     }
@@ -164,7 +164,7 @@ impl Single {
         };
         let stored = Stored {
             key,
-            rounds: json(&self.rounds)?,
+            rounds: self.rounds.clone(),
             state: self.weights.to_safetensors()?,
             sites: Vec::new(),
             optimiser: Some(StoredOptimiser {
@@ -203,7 +203,7 @@ impl Single {
         };
         Ok(Some(Self {
             weights,
-            rounds: reports(&stored.rounds)?,
+            rounds: stored.rounds,
             best,
         }))
     }
@@ -242,14 +242,47 @@ pub(crate) fn key(
     salus_federated::digest(&bytes)
 }
 
-fn json(rounds: &[RoundReport]) -> Result<String, Error> {
-    serde_json::to_string(rounds).map_err(|e| wrong(&e.to_string()))
-}
-
-fn reports(json: &str) -> Result<Vec<RoundReport>, Error> {
-    serde_json::from_str(json).map_err(|e| wrong(&e.to_string()))
-}
-
 fn wrong(why: &str) -> Error {
     Error::Model(format!("checkpoint: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Figures;
+
+    /// serde_json reads the first of these numbers as its neighbour.
+    #[test]
+    fn reports_read_back_to_the_last_bit() {
+        let report = RoundReport {
+            round: 7,
+            site: Some(2),
+            loss: 0.015_460_099_005_755_389,
+            validation: Some(Figures {
+                loss: 0.1 + 0.2,
+                auc: Some(1.0 / 3.0),
+                ..Figures::default()
+            }),
+            sites: 3,
+            bytes_down: u64::MAX,
+            bytes_up: 1,
+            clipped: 0,
+            seconds: f64::MIN_POSITIVE,
+            model: Some("digest".into()),
+        };
+        let file = tempfile::tempdir().unwrap().path().join(FILE);
+        let stored = Stored {
+            key: Digest([7; 32]),
+            rounds: vec![report.clone()],
+            state: vec![1],
+            sites: Vec::new(),
+            optimiser: None,
+            best: None,
+        };
+        stored.write(&file).unwrap();
+        let other = Stored::read(&file, Digest([8; 32])).unwrap();
+        assert!(other.is_none());
+        let read = Stored::read(&file, stored.key).unwrap().unwrap();
+        assert_eq!(read.rounds, [report]);
+    }
 }

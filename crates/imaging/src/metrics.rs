@@ -1,5 +1,6 @@
 //! How good predictions are: the usual figures with 95 % intervals by bootstrap over patients.
 
+use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::random::Seeded;
@@ -23,21 +24,29 @@ pub struct Scored {
 /// Figures over a set of predictions, all in 0..1. With two classes AUC, sensitivity and specificity
 /// are those of class 1; with more they are means over the classes, one against the rest. A figure
 /// that the set does not define (a class without images) is absent.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(map)]
 pub struct Figures {
     /// Share of right predictions.
+    #[n(0)]
     pub accuracy: f64,
     /// Mean share of right predictions over the classes present.
+    #[n(1)]
     pub balanced_accuracy: f64,
     /// Area under the receiver operating characteristic.
+    #[n(2)]
     pub auc: Option<f64>,
     /// Share of a class's images that are found.
+    #[n(3)]
     pub sensitivity: Option<f64>,
     /// Share of the other images that are not taken for it.
+    #[n(4)]
     pub specificity: Option<f64>,
     /// Expected calibration error of the most likely class, 15 bins.
+    #[n(5)]
     pub calibration_error: f64,
     /// Mean negative log-likelihood, natural logarithm.
+    #[n(6)]
     pub loss: f64,
 }
 

@@ -26,13 +26,11 @@ pub struct Optimiser {
 }
 
 impl Optimiser {
-    /// A fresh optimiser for tensors of these lengths.
-    pub fn new(training: &LocalTraining, lengths: impl Iterator<Item = usize> + Clone) -> Self {
+    /// A fresh optimiser for tensors of these shapes.
+    pub fn new(training: &LocalTraining, tensors: &[Vec<f32>]) -> Self {
         let moments = |wanted: bool| {
-            lengths
-                .clone()
-                .map(|n| vec![0.0; if wanted { n } else { 0 }])
-                .collect()
+            let lengths = tensors.iter().map(|t| if wanted { t.len() } else { 0 });
+            lengths.map(|n| vec![0.0; n]).collect()
         };
         let adaptive = matches!(training.optimiser, Kind::Adam | Kind::AdamW);
         let decay = training.weight_decay.to_f64() as f32;
@@ -171,7 +169,7 @@ mod tests {
 
     fn run(kind: Kind, decay: i64) -> Vec<f32> {
         let training = training(kind, Schedule::Constant, decay);
-        let mut optimiser = Optimiser::new(&training, [2].into_iter());
+        let mut optimiser = Optimiser::new(&training, &[vec![0.0; 2]]);
         let mut w = vec![1.0, -2.0];
         for _ in 0..3 {
             optimiser.begin();

@@ -82,7 +82,7 @@ impl Site<'_> {
             _ => Drift::None,
         };
         let learner = Learner::new(self.blueprint, &plan.training, self.engine);
-        let mut optimiser = Optimiser::new(&plan.training, weights.values().iter().map(Vec::len));
+        let mut optimiser = Optimiser::new(&plan.training, weights.values());
         let (mut loss, mut rates) = (0.0, 0.0);
         let epochs = u64::from(plan.training.epochs);
         for epoch in 0..epochs {
@@ -136,7 +136,7 @@ impl Site<'_> {
     pub fn alone(&self, plan: &Plan) -> Result<Weights, Error> {
         let learner = Learner::new(self.blueprint, &plan.training, self.engine);
         let mut weights = Weights::initial(self.blueprint, plan.training.seed);
-        let mut optimiser = Optimiser::new(&plan.training, weights.values().iter().map(Vec::len));
+        let mut optimiser = Optimiser::new(&plan.training, weights.values());
         let total = u64::from(plan.rounds) * u64::from(plan.training.epochs);
         for number in 0..total {
             let pass = Pass {

@@ -180,7 +180,7 @@ impl<'a> Learner<'a> {
             match drift {
                 Drift::None => {}
                 Drift::Proximal { base, mu } => {
-                    fedprox::pull(mu, gradient, &weights.values()[i], &base[i])
+                    fedprox::pull(mu, gradient, &weights.values()[i], &base[i]);
                 }
                 Drift::Controls { own, server } => scaffold::correct(gradient, &own[i], &server[i]),
             }
@@ -493,7 +493,7 @@ mod tests {
         let (blueprint, training) = (Blueprint::new(&network).unwrap(), training());
         let learner = Learner::new(&blueprint, &training, &Engine::cpu());
         let mut weights = Weights::initial(&blueprint, 3);
-        let mut optimiser = Optimiser::new(&training, weights.values().iter().map(Vec::len));
+        let mut optimiser = Optimiser::new(&training, weights.values());
         let indices = data.of(Split::Training);
         for number in 0..passes {
             let pass = Pass {

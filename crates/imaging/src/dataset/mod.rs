@@ -293,7 +293,6 @@ pub(crate) mod testing {
 #[cfg(test)]
 mod tests {
     use super::testing::discs;
-    use super::*;
 
     #[test]
     fn no_patient_is_on_both_sides_and_classes_stay_even() {

@@ -93,7 +93,11 @@ impl Convolution {
                         let y = (row * self.stride + ky).checked_sub(self.padding);
                         match y.filter(|y| *y < self.height) {
                             Some(y) => {
-                                self.column_row(&source[y * self.width..][..self.width], kx, target)
+                                self.column_row(
+                                    &source[y * self.width..][..self.width],
+                                    kx,
+                                    target,
+                                );
                             }
                             None => target.fill(0.0),
                         }

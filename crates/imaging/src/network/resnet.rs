@@ -10,7 +10,7 @@ use super::{Layer, convolution, normalisation};
 pub(super) fn layers(config: &Network) -> (Vec<Layer>, Vec<Layer>) {
     let (kernel, stride, pooled) = match config.size_px {
         ..=32 => (3, 1, false),
-        ..=64 => (3, 2, false),
+        33..=64 => (3, 2, false),
         _ => (7, 2, true),
     };
     let mut features = vec![

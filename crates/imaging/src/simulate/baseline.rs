@@ -91,7 +91,7 @@ fn alone(
 ) -> Result<Weights, Error> {
     let learner = Learner::new(&setting.blueprint, &setting.training, &setting.engine);
     let mut weights = Weights::initial(&setting.blueprint, setting.settings.seed);
-    let mut optimiser = Optimiser::new(&setting.training, weights.values().iter().map(Vec::len));
+    let mut optimiser = Optimiser::new(&setting.training, weights.values());
     let mut best: Option<(f64, u32, Weights)> = None;
     let key = checkpoint::key(
         &setting.blueprint,
@@ -100,11 +100,10 @@ fn alone(
         setting.data,
         indices,
     );
-    if let Some(file) = file {
-        if let Some(kept) = checkpoint::Single::read(file, &setting.blueprint, &mut optimiser, key)?
-        {
-            (weights, *rounds, best) = (kept.weights, kept.rounds, kept.best);
-        }
+    if let Some(file) = file
+        && let Some(kept) = checkpoint::Single::read(file, &setting.blueprint, &mut optimiser, key)?
+    {
+        (weights, *rounds, best) = (kept.weights, kept.rounds, kept.best);
     }
     let validation = site.map_or(&setting.validation, |s| &s.validation);
     for number in rounds.len() as u64..setting.passes() {
@@ -143,10 +142,10 @@ fn alone(
         };
         watch.round(&report);
         rounds.push(report);
-        if let (Some(figures), Some(_)) = (figures, setting.settings.patience) {
-            if best.as_ref().is_none_or(|(loss, ..)| figures.loss < *loss) {
-                best = Some((figures.loss, rounds.len() as u32, weights.clone()));
-            }
+        if let (Some(figures), Some(_)) = (figures, setting.settings.patience)
+            && best.as_ref().is_none_or(|(loss, ..)| figures.loss < *loss)
+        {
+            best = Some((figures.loss, rounds.len() as u32, weights.clone()));
         }
         if let Some(file) = file {
             let state = checkpoint::Single {

@@ -8,6 +8,7 @@ mod tests;
 
 use std::path::Path;
 
+use minicbor::{Decode, Encode};
 use salus_federated::{Job, Model as Shared};
 use salus_proto::federated::{
     LocalTraining, MetricSpec, Micro, Network, Normalisation, Plan, RosterEntry, Strategy,
@@ -76,27 +77,38 @@ pub trait Watch {
 }
 
 /// One round, or one pass of a baseline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Encode, Decode)]
+#[cbor(map)]
 pub struct RoundReport {
     /// From 0.
+    #[n(0)]
     pub round: u32,
     /// For a local baseline, which site.
+    #[n(1)]
     pub site: Option<usize>,
     /// Mean training loss, weighted by images.
+    #[n(2)]
     pub loss: f64,
     /// Figures of the model after it on the validation images of all sites.
+    #[n(3)]
     pub validation: Option<Figures>,
     /// Sites whose updates counted.
+    #[n(4)]
     pub sites: usize,
     /// Bytes that sites fetched.
+    #[n(5)]
     pub bytes_down: u64,
     /// Bytes that sites sent.
+    #[n(6)]
     pub bytes_up: u64,
     /// Values that the clip bound cut.
+    #[n(7)]
     pub clipped: u64,
     /// How long it took.
+    #[n(8)]
     pub seconds: f64,
     /// Digest of the shared tensors after it.
+    #[n(9)]
     pub model: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use crate::checkpoint;
 use crate::dataset::testing::discs;
 use crate::picture::Picture;
 use crate::predict::Predictor;
+use crate::random::Seeded;
 
 struct Silent<'a>(&'a mut dyn FnMut(&RoundReport));
 
@@ -249,6 +250,42 @@ fn baselines_make_as_many_passes_and_stop_early_only_when_asked() {
             .map(|round| round.validation.unwrap().loss.to_bits())
             .collect();
         assert!(losses.iter().all(|loss| *loss == losses[0]), "{folder}");
+    }
+}
+
+/// At a high rate on classes that are easily told apart every pass lowers the loss, by less and less as the
+/// schedule ends: nothing stops early. Where the labels mean nothing, the loss soon rises.
+#[test]
+fn early_stopping_waits_from_the_lowest_loss_and_keeps_the_weights_of_that_pass() {
+    let clear = discs(160, 28, 1);
+    let mut meaningless = clear.clone();
+    for sample in &mut meaningless.samples {
+        sample.class = usize::from(Seeded::new(1, &[sample.patient as u64]).unit() < 0.5);
+    }
+    let mut settings = settings(Strategy::FedAvg);
+    settings.training.rate = Micro(300_000);
+    settings.rounds = 10;
+    let mut losses = |data: &DataSet, patience: u32| {
+        settings.patience = Some(patience);
+        let out = tempfile::tempdir().unwrap();
+        let mut watch = Silent(&mut |_| {});
+        let report = central(data, &settings, &Engine::cpu(), out.path(), &mut watch).unwrap();
+        let rounds = report.rounds.iter();
+        let losses: Vec<f64> = rounds.map(|r| r.validation.unwrap().loss).collect();
+        let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
+        let at = losses.iter().position(|loss| *loss <= lowest).unwrap();
+        let passes = (at + 1 + patience as usize + 1).min(10);
+        assert_eq!(losses.len(), passes, "{losses:?}");
+        let kept = report.validation.unwrap().figures.loss;
+        assert_eq!(kept.to_bits(), lowest.to_bits(), "{losses:?}");
+        losses
+    };
+    let falling = losses(&clear, 0);
+    assert_eq!(falling.len(), 10);
+    assert!(falling.is_sorted_by(|a, b| a > b), "{falling:?}");
+    for patience in [0, 2] {
+        let passes = losses(&meaningless, patience).len();
+        assert!(passes < 10, "{passes}");
     }
 }
 
