@@ -20,5 +20,7 @@ if [ -d "$samples" ]; then
 fi
 if [ "${SALUS_DEMO_STORY:-}" = 1 ]; then
     set -- --story "$@"
+elif [ -n "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ] || [ "$(uname)" = Darwin ]; then
+    set -- --open "$@"
 fi
 exec "$target/release/salus" demo --dir "$dir" "$@"

@@ -11,7 +11,7 @@ import { Gate, Shell } from './shell';
 const root = createRootRoute({ component: Shell, notFoundComponent: lazy('entry', 'Lost') });
 
 function lazy(
-  portal: 'entry' | 'patient' | 'doctor' | 'hospital' | 'cloud',
+  portal: 'entry' | 'patient' | 'doctor' | 'hospital' | 'cloud' | 'check',
   page: string,
 ): RouteComponent {
   const load = {
@@ -20,6 +20,7 @@ function lazy(
     doctor: () => import('./portals/doctor'),
     hospital: () => import('./portals/hospital'),
     cloud: () => import('./portals/cloud'),
+    check: () => import('./portals/check'),
   }[portal];
   return lazyRouteComponent(load as () => Promise<Record<string, RouteComponent>>, page);
 }
@@ -94,6 +95,8 @@ const tree = root.addChildren([
   entry('/', 'Start'),
   entry('/login', 'LogIn'),
   entry('/register', 'Register'),
+  entry('/recover', 'Recover'),
+  createRoute({ getParentRoute: () => root, path: '/check', component: lazy('check', 'Check') }),
   account.addChildren([
     createRoute({ getParentRoute: () => account, path: '/', component: lazy('entry', 'Account') }),
     createRoute({

@@ -112,6 +112,9 @@ fn body(operation: &str, person: &Person, things: &Things, node: &TestNode) -> O
             access: None,
             record: things.record,
         },
+        "POST /prescriptions/{record}/evidence" => {
+            return Some(Body::Json(json!({ "content": Digest([5; 32]) })));
+        }
         "PUT /me/profile" => return Some(Body::Json(json!({ "name": "X" }))),
         // Public by nature, and of no use without a protocol run: tested by themselves.
         "PUT /me/password"

@@ -8,16 +8,19 @@ use core::time::Duration;
 use futures_util::StreamExt as _;
 use reqwest::Method;
 use salus_crypto::digest::sha256;
+use salus_crypto::keys::PeerKeys;
 use salus_crypto::wrap::Recipient;
-use salus_envelope::open::{key_wrap_context, open, record_context, record_key};
-use salus_envelope::seal::{BatchBuilder, ClassKey, Item};
+use salus_envelope::open::{check_statement, key_wrap_context, open, record_context, record_key};
+use salus_envelope::seal::{BatchBuilder, ClassKey, Item, content_digest};
 use salus_envelope::share::{RecordKeyOf, fresh_class_keys, unwrap_class_key, unwrap_record_key};
-use salus_ledger::bundle::{BUNDLE_LIMIT, Bundle};
+use salus_ledger::bundle::{BUNDLE_LIMIT, Bundle, Claim};
 use salus_proto::api::Page;
 use salus_proto::api::access::{AccessStatus, AccessView};
 use salus_proto::api::batch::BatchAccepted;
 use salus_proto::api::command::CommandReceipt;
-use salus_proto::api::consultation::{ConsultationView, PrescriptionView, RecordWrapBody};
+use salus_proto::api::consultation::{
+    ConsultationView, PrescriptionEvidence, PrescriptionView, RecordWrapBody,
+};
 use salus_proto::api::patient::{OwnAlias, PatientSummary, Receipt, SealedRecordView};
 use salus_proto::api::record::Release;
 use salus_proto::command::Action;
@@ -25,7 +28,7 @@ use salus_proto::encode::{from_bytes, to_base64url, to_bytes};
 use salus_proto::ids::{AccessId, BatchId, ConsultationId, PatientAlias, PrincipalId, RecordId};
 use salus_proto::record::{ClassWrap, Content, KeyClass, RecordAnchor, RecordKind, RecordWrap};
 use salus_proto::role::{Basis, Purpose, Reason, Role};
-use salus_proto::{Entropy as _, TimestampMs};
+use salus_proto::{Digest, Entropy as _, TimestampMs};
 use salus_runtime::SystemEntropy;
 use serde_json::json;
 use support::person::Person;
@@ -301,7 +304,7 @@ async fn a_doctor_reads_what_was_sent_answers_and_prescribes() {
         node.person(Role::Patient).await,
     );
     let doctor = node.person(Role::Doctor).await;
-    let (alias, _) = intake(&node, &staff, &patient).await;
+    let (alias, pulse) = intake(&node, &staff, &patient).await;
     let entropy = &mut SystemEntropy;
 
     // What changed reaches the doctor as it happens.
@@ -406,9 +409,8 @@ async fn a_doctor_reads_what_was_sent_answers_and_prescribes() {
         RecordKind::Prescription,
         b"{\"resourceType\":\"MedicationRequest\"}",
     );
-    builder
-        .add_for(&item(RecordKind::Answer, b"Yes."), &recipients, entropy)
-        .unwrap();
+    let reply = item(RecordKind::Answer, b"Yes.");
+    builder.add_for(&reply, &recipients, entropy).unwrap();
     builder
         .add_for(&prescription, &recipients, entropy)
         .unwrap();
@@ -438,6 +440,50 @@ async fn a_doctor_reads_what_was_sent_answers_and_prescribes() {
         .get::<ConsultationView>(&format!("/consultations/{consultation}"))
         .await;
     assert_eq!(other.unwrap_err().code, "not-found");
+
+    // The doctor's grant names the question alone; what the doctor signed is theirs to prove.
+    let own = format!("/ledger/proofs/records/{}", prescription.record);
+    let bundle = doctor.caller.bytes(&own).await;
+    let report = Bundle::from_json(&bundle)
+        .unwrap()
+        .verify(&sha256(&to_bytes(&node.genesis)));
+    assert!(report.verified(), "{report}");
+
+    // A pharmacy has the paper and no account.
+    let pharmacy = node.caller();
+    let about = content_digest(&prescription.content);
+    let evidence = async |record: RecordId, content: Digest| {
+        let path = format!("/prescriptions/{record}/evidence");
+        let answer: Result<PrescriptionEvidence, _> =
+            pharmacy.post(&path, &json!({ "content": content })).await;
+        answer.map_err(|problem| problem.code)
+    };
+    let found = evidence(prescription.record, about).await.unwrap();
+    let genesis = sha256(&to_bytes(&node.genesis));
+    for bundle in [&found.proof, &found.doctor] {
+        let report = Bundle::from_json(bundle.as_bytes())
+            .unwrap()
+            .verify(&genesis);
+        assert!(report.verified(), "{report}");
+    }
+    let Claim::Record(claim) = Bundle::from_json(found.proof.as_bytes()).unwrap().claim else {
+        panic!("the proof is of a record");
+    };
+    let anchor: RecordAnchor = from_bytes(&claim.anchor, 1024, "anchor").unwrap();
+    assert_eq!(anchor.record, prescription.record);
+    let public = PeerKeys::parse(doctor.keys.public()).unwrap();
+    let envelope = &found.statement.0;
+    check_statement(&anchor, envelope, &public, Some(&prescription.content)).unwrap();
+    // Other words, other records and records that are no prescriptions get one answer.
+    for (record, content) in [
+        (prescription.record, Digest([9; 32])),
+        (RecordId([9; 16]), about),
+        (reply.record, content_digest(&reply.content)),
+        (pulse, about),
+    ] {
+        let refused = evidence(record, content).await;
+        assert_eq!(refused.unwrap_err(), "not-found");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

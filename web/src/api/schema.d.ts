@@ -895,6 +895,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/prescriptions/{record}/evidence": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Evidence of a prescription, for whoever knows what it says: a pharmacy needs no account */
+        post: operations["evidence"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/principals": {
         parameters: {
             query?: never;
@@ -2406,6 +2423,20 @@ export interface components {
             record: components["schemas"]["RecordId"];
             /** @description Why not to rely on it; empty is no promise. */
             warnings: string[];
+        };
+        /** @description What proves a prescription to somebody who has its plaintext and trusts the genesis file alone. */
+        PrescriptionEvidence: {
+            /** @description The proof bundle of the doctor's row in the state, as text: role and standing. */
+            doctor: string;
+            /** @description The proof bundle of the record, as text: its anchor, signed manifest, entry and keys. */
+            proof: string;
+            /** @description The doctor's signed statement about the plaintext (COSE_Sign). */
+            statement: components["schemas"]["Binary"];
+        };
+        /** @description What whoever asks about a prescription knows of it. */
+        PrescriptionQuestion: {
+            /** @description SHA-256 of salt and body of its plaintext, as its signed statement has it. */
+            content: components["schemas"]["Digest"];
         };
         /** @description A prescription that a doctor gave. */
         PrescriptionView: {
@@ -4780,6 +4811,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_PrescriptionView"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    evidence: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                record: components["schemas"]["RecordId"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PrescriptionQuestion"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PrescriptionEvidence"];
                 };
             };
             "4XX": {

@@ -23,6 +23,7 @@ export const LABEL = {
   doorPassword: label('door-password'),
   doorRecoveryCode: label('door-recovery-code'),
   doorPasskey: label('door-passkey'),
+  intakeToken: label('intake-token'),
   recoveryCheck: label('recovery-check'),
   commitment: label('commitment'),
 } as const;

@@ -166,38 +166,8 @@ export const hospital = {
   'h.done.show': ['Show the sealed records', 'Versiegelte Einträge zeigen'],
   'h.done.next': ['Take in the next', 'Nächsten aufnehmen'],
 
-  'h.many.text': [
-    'Folders of FHIR bundles, DICOM files and ECGs of many patients are taken in by a program on the hospital’s own machine, not by this page.',
-    'Ordner mit FHIR-Bundles, DICOM-Dateien und EKGs vieler Patienten nimmt ein Programm auf dem Rechner des Krankenhauses auf, nicht diese Seite.',
-  ],
-  'h.many.why': ['Why not here?', 'Warum nicht hier?'],
-  'h.many.why1': [
-    'The hospital’s journal alone knows which patient number is which sealed alias. It is under the hospital’s key, and this page has yours only. Two lists would split patients in two.',
-    'Nur das Verzeichnis des Krankenhauses weiß, welche Patientennummer zu welchem Zeichen gehört. Es liegt unter dem Schlüssel des Hauses; diese Seite hat nur Ihren. Zwei Listen würden Patienten verdoppeln.',
-  ],
-  'h.many.why2': [
-    'The program goes on after a crash or a power cut where it stopped. A browser tab forgets.',
-    'Das Programm macht nach Absturz oder Stromausfall weiter, wo es stehen blieb. Ein Browser vergisst.',
-  ],
-  'h.many.why3': [
-    'It reads every DICOM, WFDB and FHIR form that Salus knows, each tested against damaged files. This page reads fewer.',
-    'Es liest jede Form von DICOM, WFDB und FHIR, die Salus kennt, jede mit beschädigten Dateien geprüft. Diese Seite liest weniger.',
-  ],
-  'h.many.how': ['How', 'Wie'],
-  'h.many.how1': [
-    'Take the folder in. Progress and each unreadable file are shown; run it again to go on:',
-    'Den Ordner aufnehmen. Fortschritt und jede unlesbare Datei werden gezeigt; noch einmal starten, um fortzufahren:',
-  ],
-  'h.many.how2': [
-    'Files that do not say whose they are:',
-    'Dateien, die nicht sagen, wessen sie sind:',
-  ],
   'h.many.copy': ['Copy', 'Kopieren'],
   'h.many.copied': ['Copied', 'Kopiert'],
-  'h.many.one': [
-    'Several files of one patient can be taken in here.',
-    'Mehrere Dateien eines Patienten können Sie hier aufnehmen.',
-  ],
 
   'h.patients.text': [
     'Everything collected, as it is kept: sealed. Each line has its digest, its signer, its time and its place on the ledger.',

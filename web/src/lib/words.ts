@@ -1,6 +1,8 @@
 // Every text of the app, once: English, then German. Plain words; "you" and "Sie".
 
+import type { check } from './words.check';
 import type { hospital } from './words.hospital';
+import type { many } from './words.many';
 import type { training } from './words.training';
 
 export const words = {
@@ -73,6 +75,8 @@ export const words = {
   'nav.ledger': ['Ledger', 'Register'],
   'nav.members': ['Members', 'Mitglieder'],
 
+  'start.pharmacy': ['You are a pharmacy?', 'Sie sind eine Apotheke?'],
+  'start.check': ['Check a prescription', 'Ein Rezept prüfen'],
   'start.title': ['Your medical records, sealed', 'Ihre Krankenakte, versiegelt'],
   'start.text': [
     'Salus lets you read what hospitals keep about you, send parts of it to a doctor, and see everyone who looked.',
@@ -193,6 +197,33 @@ export const words = {
   'password.done': [
     'Changed. Your other sessions have ended.',
     'Geändert. Ihre anderen Sitzungen sind beendet.',
+  ],
+  'login.forgot': ['Forgotten the password?', 'Passwort vergessen?'],
+  'recover.title': ['Come back with the code', 'Mit dem Code zurückkommen'],
+  'recover.text': [
+    'With the code that you printed when you registered you choose a new password. Your records and everything that was shared with you stay yours.',
+    'Mit dem Code, den Sie bei der Registrierung gedruckt haben, wählen Sie ein neues Passwort. Ihre Akte und alles, was mit Ihnen geteilt wurde, bleiben Ihnen.',
+  ],
+  'recover.codeWhy': [
+    'Eight groups of four characters. Capitals and hyphens do not matter.',
+    'Acht Gruppen zu vier Zeichen. Großschreibung und Striche sind gleich.',
+  ],
+  'recover.notCode': [
+    'This is not a whole code: a character is missing or mistyped',
+    'Das ist kein vollständiger Code: Ein Zeichen fehlt oder ist falsch',
+  ],
+  'recover.wrong': [
+    'User name or code is wrong, or the code was used before',
+    'Benutzername oder Code ist falsch, oder der Code wurde schon benutzt',
+  ],
+  'recover.go': ['Set the new password', 'Neues Passwort setzen'],
+  'recover.done': [
+    'Your new password is set, and every other session has ended. The old code opens nothing any more; this is the new one.',
+    'Ihr neues Passwort ist gesetzt, alle anderen Sitzungen sind beendet. Der alte Code öffnet nichts mehr; dies ist der neue.',
+  ],
+  'recover.lost': [
+    'Without the code nobody can open your keys. Register anew; your hospital still has your records.',
+    'Ohne den Code kann niemand Ihre Schlüssel öffnen. Registrieren Sie sich neu; Ihr Krankenhaus hat Ihre Akte noch.',
   ],
   'recovery.title': ['Recovery code', 'Wiederherstellungscode'],
   'recovery.code': ['Your printed code', 'Ihr gedruckter Code'],
@@ -699,7 +730,12 @@ export const words = {
   ],
 } as const satisfies Record<string, readonly [en: string, de: string]>;
 
-type Written = keyof typeof words | keyof typeof hospital | keyof typeof training;
+type Written =
+  | keyof typeof words
+  | keyof typeof hospital
+  | keyof typeof training
+  | keyof typeof check
+  | keyof typeof many;
 /** Names of texts; those with a number stand without the ending of their plural. */
 export type Key = Written extends infer K
   ? K extends `${infer Base}_${'one' | 'other'}`

@@ -1,9 +1,17 @@
 // Somebody with keys and a session: signs, opens sessions at other members' nodes, reads records.
 import { all, type Node, node, ok, Problem, type Schema } from '../api/client';
 import { saltedCommitment, sha256 } from '../crypto/digest';
-import { codeText, createVault, freshCode, openVault, parseCode, setDoor } from '../crypto/keyring';
+import {
+  codeText,
+  createVault,
+  type DoorSecret,
+  freshCode,
+  openVault,
+  parseCode,
+  setDoor,
+} from '../crypto/keyring';
 import type { SecretKeys } from '../crypto/keys';
-import { freshSeeds, type PublicKeys, secretKeys } from '../crypto/keys';
+import { freshSeeds, type PublicKeys, type Seeds, secretKeys } from '../crypto/keys';
 import { LABEL } from '../crypto/label';
 import { startLogin, startRegistration } from '../crypto/opaque';
 import { type Bytes, base64url, concat, fromBase64url, hex, random, unhex } from '../lib/bytes';
@@ -11,7 +19,7 @@ import { encode, fields } from '../lib/cbor';
 import type { Purpose, Role } from '../records/codes';
 import { type Action, type Author, action, signCommand } from '../records/command';
 import { classKeys, type Opened, openRecord, type Verified } from '../records/open';
-import { Trust } from '../verify/keys';
+import { signedWith, Trust } from '../verify/keys';
 
 export type Profile = Schema['Profile'];
 
@@ -89,11 +97,48 @@ async function registered(at: Node, login: string, secret: string, door?: Schema
 }
 
 /** Logs in at this node and opens the keyring here; the node never sees password or keys. */
-export async function logIn(login: string, password: string): Promise<Person> {
+export const logIn = (login: string, password: string): Promise<Person> => open(login, password);
+
+/**
+ * Comes back with the printed code: sets a new password and a new code, which is given for printing.
+ * The old code opens nothing any more, and every other session has ended.
+ */
+export async function recover(
+  login: string,
+  code: string,
+  password: string,
+): Promise<{ person: Person; recoveryCode: string }> {
+  const bytes = await parseCode(code);
+  const person = await open(login, await codeText(bytes), bytes);
+  return { person, recoveryCode: await person.renewDoors(password) };
+}
+
+/** Whether a text is a whole recovery code, of whichever account. */
+export const isCode = (text: string): Promise<boolean> =>
+  parseCode(text).then(
+    () => true,
+    () => false,
+  );
+
+/** The keys that the ledger knows: those in force, or those that were about to replace them. */
+async function inForce(at: Node, principal: string, seeds: Seeds): Promise<Seeds> {
+  if (!seeds.next) return seeds;
+  const { keys } = await ok(
+    at.api.GET('/api/v1/principals/{id}', { params: { path: { id: principal } } }),
+  );
+  const next = await secretKeys(seeds.next);
+  return keys.ed25519 === hex(next.public.ed25519) ? seeds.next : seeds;
+}
+
+/** Opens a session and the keyring, with the password or, with `code`, with the printed one. */
+async function open(login: string, secret: string, code?: Bytes): Promise<Person> {
   const here = home();
-  const started = await startLogin(password);
+  const started = await startLogin(secret);
+  const door = code && { door: 'recovery-code' as const };
   const answer = await ok(
-    here.api.POST('/api/v1/sessions/password', { body: { login, request: started.message } }),
+    here.api.POST('/api/v1/sessions/password', {
+      body: { login, ...door, request: started.message },
+    }),
   );
   const { message: finalization, exportKey } = await started.finish(answer.response);
   const session = await ok(
@@ -103,9 +148,12 @@ export async function logIn(login: string, password: string): Promise<Person> {
   );
   const account = unhex(session.principal);
   const keyring = fromBase64url(session.keyring);
-  const seeds = await openVault(account, keyring, { kind: 'password', exportKey });
-  const keys = await secretKeys(seeds);
+  const opening: DoorSecret = code
+    ? { kind: 'recovery-code', code }
+    : { kind: 'password', exportKey };
+  const seeds = await openVault(account, keyring, opening);
   const open = node(location.origin, session.token);
+  const keys = await secretKeys(await inForce(open, session.principal, seeds));
   const [status, me, genesis] = await Promise.all([
     ok(open.api.GET('/api/v1/ledger')),
     ok(open.api.GET('/api/v1/me')),
@@ -113,7 +161,7 @@ export async function logIn(login: string, password: string): Promise<Person> {
   ]);
   // Whoever serves this page is trusted with the genesis file too: it could as well serve another page.
   const trust = new Trust(await sha256(new Uint8Array(genesis)));
-  return new Person(login, open, keys, me, status.consortium, trust, keyring, exportKey);
+  return new Person(login, open, keys, me, status.consortium, trust, keyring, opening);
 }
 
 /** What to read, and why. */
@@ -131,6 +179,7 @@ export class Person {
   readonly organisation: string;
   private readonly seats = new Map<string, Promise<Node>>();
   private readonly publics = new Map<string, Promise<PublicKeys>>();
+  private readonly signers = new Map<string, Promise<PublicKeys>>();
   /** What was opened in this session; gone when the page locks. */
   readonly opened = new Map<string, Opened>();
   private sequence: number;
@@ -143,7 +192,7 @@ export class Person {
     readonly consortium: string,
     private readonly trust: Trust,
     private keyring: Bytes,
-    private exportKey: Bytes,
+    private opening: DoorSecret,
   ) {
     this.principal = me.principal;
     this.role = me.role;
@@ -247,7 +296,7 @@ export class Person {
       const queue = [...release.records];
       const work = async (): Promise<void> => {
         for (let next = queue.shift(); next; next = queue.shift()) {
-          const signer = await this.publicKeys(next.signer, at);
+          const signer = await this.signerOf(next, at);
           const path = `/records/${next.record}/sealed?receipt=${release.entry}`;
           const answer = await at.raw(path);
           const sealed = new Uint8Array(await answer.arrayBuffer());
@@ -262,22 +311,59 @@ export class Person {
     return wanted.flatMap((record) => this.opened.get(record) ?? []);
   }
 
+  /**
+   * The keys with which a record was signed: those of now or, where its signer has replaced them, those
+   * that the proof of the record shows.
+   */
+  private signerOf(released: Schema['ReleasedRecord'], at: Node): Promise<PublicKeys> {
+    const known = `${released.signer} ${released.manifest}`;
+    let keys = this.signers.get(known);
+    if (!keys) {
+      keys = this.publicKeys(released.signer, at).then(async (current) => {
+        const manifest = fromBase64url(released.manifest);
+        if (await signedWith(current, manifest)) return current;
+        const proof = await (await at.raw(`/ledger/proofs/records/${released.record}`)).text();
+        return this.trust.keysBehind(released, proof);
+      });
+      this.signers.set(known, keys);
+      keys.catch(() => this.signers.delete(known));
+    }
+    return keys;
+  }
+
   /** Every page of a list. */
   list = all;
 
   /** Changes the password: the vault key is wrapped anew, nothing else changes. */
   async changePassword(password: string): Promise<void> {
     const { message: upload, exportKey } = await registered(this.home, this.login, password);
-    const opening = { kind: 'password', exportKey: this.exportKey } as const;
-    const keyring = await setDoor(unhex(this.principal), this.keyring, opening, {
-      kind: 'password',
-      exportKey,
-    });
+    const door: DoorSecret = { kind: 'password', exportKey };
+    const keyring = await setDoor(unhex(this.principal), this.keyring, this.opening, door);
     await ok(
       this.home.api.PUT('/api/v1/me/password', { body: { upload, keyring: base64url(keyring) } }),
     );
     this.keyring = keyring;
-    this.exportKey = exportKey;
+    this.opening = door;
+  }
+
+  /** Sets a new password and a new recovery code in one step; gives the code to print. */
+  async renewDoors(password: string): Promise<string> {
+    const account = unhex(this.principal);
+    const { message: upload, exportKey } = await registered(this.home, this.login, password);
+    const code = freshCode();
+    const text = await codeText(code);
+    const recovery = await registered(this.home, this.login, text, 'recovery-code');
+    const door: DoorSecret = { kind: 'password', exportKey };
+    const reopened = await setDoor(account, this.keyring, this.opening, door);
+    const keyring = await setDoor(account, reopened, door, { kind: 'recovery-code', code });
+    await ok(
+      this.home.api.PUT('/api/v1/me/password', {
+        body: { upload, recovery_upload: recovery.message, keyring: base64url(keyring) },
+      }),
+    );
+    this.keyring = keyring;
+    this.opening = door;
+    return text;
   }
 
   /** Whether a typed recovery code opens this account's keyring. */

@@ -60,7 +60,15 @@ export interface Proven {
   checkpoint: Checkpoint;
   /** Members in force under the checkpoint, who are not more than the quorum that signed. */
   members: MemberList;
-  record?: { anchor: Anchor; alias: string; signer: string; time: number; index: number };
+  record?: {
+    anchor: Anchor;
+    alias: string;
+    signer: string;
+    /** With which the signer signed then. */
+    keys: PublicKeys;
+    time: number;
+    index: number;
+  };
   entry?: { index: number; time: number; principal: string };
   /** The state key that was asked about. */
   key?: Bytes;
@@ -408,13 +416,19 @@ class Verifier {
       must(includes(leafHash(encoded), position, manifest.count, path, manifest.anchorsRoot));
       const { alias, signer } = manifest;
       const { time, index } = entry;
-      return { anchor: decodeAnchor(encoded), alias, signer, time, index };
+      return { anchor: decodeAnchor(encoded), alias, signer, keys, time, index };
     });
   }
 }
 
 /** The founders' list as the state holds it: version 0. */
 const encodeMembers = (members: Value[]): Bytes => encode(fields({ 0: 0, 1: members }));
+
+/** The manifest of a record's bundle, as it stands there. */
+export function claimedManifest(text: string): string | undefined {
+  const { claim } = read(text);
+  return 'record' in claim ? claim.record.manifest : undefined;
+}
 
 /** Verifies a bundle against the digest of the genesis file that the reader trusts. */
 export async function verifyBundle(text: string, genesisDigest: Bytes): Promise<Proven> {

@@ -1,9 +1,11 @@
 // Public keys on the members' word, not on a node's: a node that names keys of its own for a doctor would
 // read what is sealed for them.
+import { verifyHybrid } from '../crypto/hybrid';
 import { checkPublicKeys, type PublicKeys, publicKeysOf } from '../crypto/keys';
+import { LABEL } from '../crypto/label';
 import { type Bytes, concat, equal, hex, unhex, utf8 } from '../lib/bytes';
 import { decode } from '../lib/cbor';
-import { verifyBundle } from './bundle';
+import { claimedManifest, verifyBundle } from './bundle';
 
 /** Where the state keeps a principal's keys. */
 export const keysStateKey = (principal: string): Bytes => concat(utf8('keys/'), unhex(principal));
@@ -11,6 +13,13 @@ export const keysStateKey = (principal: string): Bytes => concat(utf8('keys/'), 
 /** How often a node may show an older state than was seen before, and the time between, in ms. */
 const OLDER_ANSWERS = 50;
 const PAUSE_MS = 100;
+
+/** Whether a manifest carries both signatures of these keys. */
+export const signedWith = (keys: PublicKeys, manifest: Bytes): Promise<boolean> =>
+  verifyHybrid(keys, LABEL.manifest, manifest).then(
+    () => true,
+    () => false,
+  );
 
 /** A consortium, known by its genesis digest, and how far its log was when it was seen last. */
 export class Trust {
@@ -31,6 +40,21 @@ export class Trust {
     this.saw(checkpoint.size);
     if (!value) throw new Error('the ledger has no keys of theirs');
     return checkPublicKeys(publicKeysOf(decode(value)));
+  }
+
+  /**
+   * The keys that a record's manifest was signed with, of a signer who has others now: those with which
+   * the proof of the record holds.
+   */
+  async keysBehind(
+    released: { record: string; signer: string; manifest: string },
+    bundle: string,
+  ): Promise<PublicKeys> {
+    const { record } = await verifyBundle(bundle, this.genesis);
+    const same = record?.anchor.record === released.record && record.signer === released.signer;
+    if (!same || claimedManifest(bundle) !== released.manifest)
+      throw new Error('a proof of something else');
+    return checkPublicKeys(record.keys);
   }
 
   /** A principal's keys, proven under a checkpoint that a quorum of the members signed. */

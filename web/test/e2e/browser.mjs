@@ -35,7 +35,7 @@ export const consoleFaults = () => faults;
  */
 async function fromFolder(context, folder) {
   await context.route(
-    (url) => !url.pathname.startsWith('/api/'),
+    (url) => url.protocol === 'https:' && !url.pathname.startsWith('/api/'),
     async (route) => {
       const { pathname } = new URL(route.request().url());
       const path = join(folder, pathname);

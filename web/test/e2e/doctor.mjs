@@ -121,11 +121,26 @@ export const journeys = {
     await page.getByLabel('Search by patient').fill('metoprolol');
     await page.getByRole('link', { name: /Metoprolol/ }).click();
     await page.getByText('Number of the sealed record').waitFor();
+    const printed = page.getByRole('img', { name: 'Code of this prescription' });
+    await printed.waitFor();
     await look(page, 'prescription');
+    // What the pharmacy gets: the code as it is printed, and its text.
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    const copied = async () => {
+      await page.getByRole('button', { name: 'Copy the code' }).click();
+      await page.getByRole('button', { name: 'Copied' }).waitFor();
+      return page.evaluate(() => navigator.clipboard.readText());
+    };
+    world.printed = { code: await copied(), picture: await printed.screenshot() };
     await page.emulateMedia({ media: 'print' });
     await page.screenshot({
       path: new URL('../../test-output/print-prescription.png', import.meta.url).pathname,
     });
+    await page.emulateMedia({ media: 'screen' });
+    await go(page, 'Prescriptions');
+    await page.getByRole('link', { name: /^Tablet/ }).click();
+    await printed.waitFor();
+    world.printed.hostile = await copied();
   },
 
   'a patient sees who looked and withdraws; the doctor can read no more': async ({

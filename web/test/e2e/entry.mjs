@@ -1,5 +1,6 @@
 // Coming in: registering, logging in, locking, and what happens when something is wrong.
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { go, heading, logIn, look, visitor } from './browser.mjs';
 
 export const HOSTILE =
@@ -27,6 +28,17 @@ export async function keepCode(page) {
   await page.getByLabel('Type the last four characters').fill(code.slice(-4).toLowerCase());
   await page.getByRole('button', { name: 'I have kept the code' }).click();
   return code;
+}
+
+/** The whole recovery code of 17 zero bytes. */
+function zeroCode() {
+  const label = Buffer.concat([Buffer.from('salus/v1/recovery-check'), Buffer.alloc(1)]);
+  const check = createHash('sha256').update(label).update(Buffer.alloc(17)).digest();
+  const bits = [...check.subarray(0, 3)].map((byte) => byte.toString(2).padStart(8, '0')).join('');
+  // 136 zero bits fill 27 characters and one bit; the check's 24 bits end the code.
+  const digits = `0${bits}`.match(/.{5}/g).map((five) => Number.parseInt(five, 2));
+  const ending = digits.map((digit) => '0123456789ABCDEFGHJKMNPQRSTVWXYZ'[digit]).join('');
+  return `${'0'.repeat(27)}${ending}`;
 }
 
 /** The cloud's operator lets somebody in. */
@@ -167,6 +179,56 @@ export const journeys = {
     await assert.rejects(world.recover('new-patient', code, PASSWORD));
   },
 
+  'a forgotten password is replaced with the printed code, once': async ({ browser, world }) => {
+    const { page } = await visitor(browser);
+    const login = 'forgetful';
+    const name = 'Ida Sievers';
+    await register(page, world.cloud, { login, name, role: 'Patient' });
+    await page.getByRole('button', { name: 'Register' }).click();
+    const code = await keepCode(page);
+    await page.getByText('Waiting for authorisation').waitFor();
+    await authorise(world, name);
+    await page.getByRole('button', { name: 'Log out' }).first().click();
+    await heading(page, 'Log in');
+    await page.getByLabel('User name').fill(login);
+    await page.getByRole('link', { name: 'Come back with the code' }).click();
+    await heading(page, 'Come back with the code');
+    assert.equal(await page.getByLabel('User name').inputValue(), login);
+    const fill = async (text) => {
+      await page.getByLabel('Your printed code').fill(text);
+      await page.getByRole('textbox', { name: 'New password' }).fill('a password for afterwards');
+      await page.getByRole('button', { name: 'Set the new password' }).click();
+    };
+    await fill(code.slice(0, -1));
+    await page.getByRole('link', { name: /not a whole code/ }).waitFor();
+    await look(page, 'recover-fault');
+    // A whole code, but of nobody.
+    await fill(zeroCode());
+    await page.getByRole('link', { name: /User name or code is wrong/ }).waitFor();
+    await fill(code.toLowerCase().replaceAll('-', ' '));
+    await page.getByText('Your new password is set').waitFor();
+    await look(page, 'recover-code');
+    const fresh = await keepCode(page);
+    assert.notEqual(fresh, code);
+    await heading(page, /Hello/);
+    await go(page, 'My account');
+    await page.getByLabel('Your printed code').fill(fresh);
+    await page.getByRole('button', { name: 'Try the code' }).click();
+    await page.getByText('This code opens your account.').waitFor();
+
+    // The old code and the old password open nothing; the new password does.
+    const other = await visitor(browser);
+    await other.page.goto(`${world.cloud}/recover?login=${login}`);
+    await other.page.getByLabel('Your printed code').fill(code);
+    await other.page.getByRole('textbox', { name: 'New password' }).fill(PASSWORD);
+    await other.page.getByRole('button', { name: 'Set the new password' }).click();
+    await other.page.getByRole('link', { name: /User name or code is wrong/ }).waitFor();
+    await logIn(other.page, world.cloud, login, PASSWORD);
+    await other.page.getByText('User name or password is wrong.').waitFor();
+    await logIn(other.page, world.cloud, login, 'a password for afterwards');
+    await heading(other.page, /Hello/);
+  },
+
   'wrong passwords, unknown names and taken names are told in words': async ({
     browser,
     world,
@@ -260,11 +322,34 @@ export const journeys = {
     await two.page.getByLabel('New password').fill('another long password');
     await two.page.getByRole('button', { name: 'Change the password' }).click();
     await two.page.getByText('Your other sessions have ended').waitFor();
+    world.changed('noah', 'another long password');
     await go(one.page, 'My account');
     await one.page.getByText('Your session has ended').waitFor();
     await look(one.page, 'login-expired');
     await logIn(one.page, world.cloud, 'noah', 'another long password');
     await heading(one.page, /Hello|My account/);
+  },
+
+  'on a slow network the page says what it waits for, and shows what comes': async ({
+    browser,
+    world,
+  }) => {
+    const { page } = await visitor(browser);
+    await logIn(page, world.cloud, 'maya', world.password('maya'));
+    await heading(page, /Hello/);
+    let arrive;
+    const arrived = new Promise((resolve) => {
+      arrive = resolve;
+    });
+    await page.route('**/api/v1/patients/*/records**', async (route) => {
+      await arrived;
+      await route.continue();
+    });
+    await go(page, 'My record');
+    await page.getByRole('status').filter({ hasText: 'Loading' }).waitFor();
+    await look(page, 'slow');
+    arrive();
+    await page.getByRole('navigation', { name: 'Sections of the record' }).waitFor();
   },
 
   'without a network the shell stays and says so': async ({ browser, world }) => {

@@ -3,20 +3,24 @@
 import assert from 'node:assert/strict';
 import { consoleFaults, open } from './browser.mjs';
 import * as cloud from './cloud.mjs';
+import * as demo from './demo.mjs';
 import * as doctor from './doctor.mjs';
 import * as entry from './entry.mjs';
 import * as federated from './federated.mjs';
 import * as hospital from './hospital.mjs';
 import * as patient from './patient.mjs';
+import * as pharmacy from './pharmacy.mjs';
 import { start } from './world.mjs';
 
 const journeys = {
+  ...demo.journeys,
   ...entry.journeys,
   ...patient.journeys,
   ...doctor.journeys,
   ...hospital.journeys,
   ...cloud.journeys,
   ...federated.journeys,
+  ...pharmacy.journeys,
 };
 const wanted = process.argv.slice(2);
 const chosen = Object.entries(journeys).filter(

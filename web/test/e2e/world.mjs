@@ -35,7 +35,7 @@ export async function start({ samples, patients = 3 } = {}) {
       if (told.nodes) resolve(told);
     });
   });
-  const { nodes, people } = await announced;
+  const { nodes, people, start: startPage } = await announced;
   const address = Object.fromEntries(nodes);
   const consortium = join(dir, 'consortium');
   const authority = join(consortium, 'authority.pem');
@@ -50,9 +50,15 @@ export async function start({ samples, patients = 3 } = {}) {
   };
   return {
     folder,
+    startPage,
+    people,
     cloud: address['Healthcare Cloud'],
     north: address['North Hospital'],
     password: (login) => people.find((person) => person.login === login).password,
+    /** Notes a password that a journey has changed, for those that follow. */
+    changed: (login, password) => {
+      people.find((person) => person.login === login).password = password;
+    },
     cli,
     /** The organisation of a member acts. */
     as: (member, ...words) => cli(...words, '--config', config(member)),

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::TimestampMs;
 use crate::api::Binary;
 use crate::ids::{
     AccessId, BatchId, ConsultationId, OrganisationId, PatientAlias, PrincipalId, RecordId,
 };
+use crate::{Digest, TimestampMs};
 
 /// Opens a consultation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -105,4 +105,22 @@ pub struct PrescriptionView {
     pub doctor: PrincipalId,
     /// When.
     pub at: TimestampMs,
+}
+
+/// What whoever asks about a prescription knows of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PrescriptionQuestion {
+    /// SHA-256 of salt and body of its plaintext, as its signed statement has it.
+    pub content: Digest,
+}
+
+/// What proves a prescription to somebody who has its plaintext and trusts the genesis file alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PrescriptionEvidence {
+    /// The doctor's signed statement about the plaintext (COSE_Sign).
+    pub statement: Binary,
+    /// The proof bundle of the record, as text: its anchor, signed manifest, entry and keys.
+    pub proof: String,
+    /// The proof bundle of the doctor's row in the state, as text: role and standing.
+    pub doctor: String,
 }

@@ -1,20 +1,25 @@
 //! Offline proof bundles: from the genesis digest to an entry, a record or a value of the state.
 
-use salus_contract::table::{Proposals, get};
-use salus_crypto::label;
+use salus_contract::table::{Principals, Proposals, Table as _, get};
+use salus_crypto::keys::PeerKeys;
 use salus_crypto::sign::Ed25519Verifier;
+use salus_crypto::{hybrid, label};
 use salus_ledger::MemberList;
 use salus_ledger::bundle::{
     Bundle, Claim, EntryClaim, EntryProof, Handover, KeyProof, RecordClaim, StateClaim, VERSION,
     keys_state_key,
 };
 use salus_policy::{Operation, Relation};
+use salus_proto::Digest;
+use salus_proto::api::consultation::PrescriptionEvidence;
 use salus_proto::command::{Action, COMMAND_LIMIT, Entry, Outcome, SignedCommand};
 use salus_proto::encode::{from_bytes, to_bytes};
 use salus_proto::ids::{PrincipalId, ProposalId, RecordId};
 use salus_proto::keys::PublicKeys;
 use salus_proto::member::MembershipChange;
+use salus_proto::record::{MANIFEST_LIMIT, RecordKind, Statement};
 use salus_runtime::params;
+use salus_vault::Evidence;
 
 use super::command::command_of;
 use super::ledger::genesis;
@@ -51,7 +56,52 @@ impl App {
     /// Proof that a record was anchored by who signed it.
     pub(crate) async fn record_bundle(&self, actor: &Actor, record: RecordId) -> Result<Bundle> {
         let evidence = self.vault.evidence(record, None).await?;
-        self.must_see(actor, evidence.alias, record).await?;
+        // Who signed a record may prove it after their grant has ended, as they may still read it.
+        if evidence.signer != actor.id {
+            self.must_see(actor, evidence.alias, record).await?;
+        }
+        self.evidence_bundle(evidence).await
+    }
+
+    /// Evidence of a prescription for whoever knows its plaintext, whoever that is: a statement's
+    /// digest cannot be guessed (the plaintext has a salt), so it stands for the paper. Wrong words
+    /// and unknown records get the same answer.
+    pub(crate) async fn prescription_evidence(
+        &self,
+        record: RecordId,
+        content: Digest,
+    ) -> Result<PrescriptionEvidence> {
+        let found = self.vault.evidence(record, None).await;
+        let evidence = match found {
+            Err(salus_vault::Error::NotFound { .. }) => return Err(Problem::hidden()),
+            found => found?,
+        };
+        let statement = evidence.statement.clone();
+        let statement = statement.filter(|_| evidence.anchor.kind == RecordKind::Prescription);
+        let envelope = statement.ok_or_else(Problem::hidden)?;
+        let keys = self.signing_keys(evidence.signer, evidence.entry).await?;
+        let keys = PeerKeys::parse(&keys).map_err(|_| Problem::internal())?;
+        let payload = hybrid::verify(&keys, label::DOCUMENT, &envelope);
+        let payload = payload.map_err(|_| Problem::internal())?;
+        let statement: Statement =
+            from_bytes(&payload, MANIFEST_LIMIT, "a statement").map_err(|_| Problem::internal())?;
+        if statement.content != content {
+            return Err(Problem::hidden());
+        }
+        let doctor = self.proven_state(Principals::key(&evidence.signer)).await?;
+        let proof = self.evidence_bundle(evidence).await?;
+        let text = |bundle: &Bundle| {
+            let json = bundle.to_json().map_err(|_| Problem::internal())?;
+            String::from_utf8(json).map_err(|_| Problem::internal())
+        };
+        Ok(PrescriptionEvidence {
+            statement: envelope.into(),
+            proof: text(&proof)?,
+            doctor: text(&doctor)?,
+        })
+    }
+
+    async fn evidence_bundle(&self, evidence: Evidence) -> Result<Bundle> {
         let certified = self.certified_over(evidence.entry).await?;
         let entry = self.entry(evidence.entry)?;
         let (signer, certified) = self.key_proof(evidence.signer, &entry, certified).await?;
@@ -72,6 +122,10 @@ impl App {
         if key.len() > STATE_KEY_LIMIT {
             return Err(Problem::not_found());
         }
+        self.proven_state(key).await
+    }
+
+    async fn proven_state(&self, key: Vec<u8>) -> Result<Bundle> {
         let proven = self.ledger.prove(key.clone()).await?;
         let claim = StateClaim {
             key,

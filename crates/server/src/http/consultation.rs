@@ -7,10 +7,11 @@ use axum::http::StatusCode;
 use salus_proto::api::Page;
 use salus_proto::api::command::CommandReceipt;
 use salus_proto::api::consultation::{
-    AnswerRequest, ConsultationRequest, ConsultationSide, ConsultationView, PrescriptionView,
+    AnswerRequest, ConsultationRequest, ConsultationSide, ConsultationView, PrescriptionEvidence,
+    PrescriptionQuestion, PrescriptionView,
 };
 use salus_proto::api::problem::Problem as ProblemBody;
-use salus_proto::ids::ConsultationId;
+use salus_proto::ids::{ConsultationId, RecordId};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
@@ -27,6 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(consultation))
         .routes(routes!(answer))
         .routes(routes!(prescriptions))
+        .routes(routes!(evidence))
 }
 
 /// Send records and a question to a doctor
@@ -105,6 +107,20 @@ async fn prescriptions(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<PrescriptionView>>> {
     app.prescriptions(&actor, side.side, &paging)
+        .await
+        .map(Json)
+}
+
+/// Evidence of a prescription, for whoever knows what it says: a pharmacy needs no account
+#[utoipa::path(post, path = "/prescriptions/{record}/evidence", tag = "consultations",
+    params(("record" = RecordId, Path)), request_body = PrescriptionQuestion,
+    responses((status = 200, body = PrescriptionEvidence), (status = "4XX", body = ProblemBody)))]
+async fn evidence(
+    State(app): State<Arc<App>>,
+    Path(record): Path<RecordId>,
+    Json(question): Json<PrescriptionQuestion>,
+) -> Result<Json<PrescriptionEvidence>> {
+    app.prescription_evidence(record, question.content)
         .await
         .map(Json)
 }

@@ -164,6 +164,17 @@ class Dataset {
   }
 }
 
+/** Whom a DICOM file names, in one line; nothing where it names nobody or cannot be read. */
+export function dicomPatient(bytes: Bytes): string | undefined {
+  try {
+    // `Family^Given^Middle`, other writings after `=` (DICOM PS3.5 section 6.2).
+    const written = new Dataset(bytes).text(0x0010_0010).split('=')[0] ?? '';
+    return written.split('^').filter(Boolean).join(' ') || undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 async function readDicom(bytes: Bytes): Promise<Picture> {
   const set = new Dataset(bytes);
   const pixels = set.elements.get(PIXEL_DATA);

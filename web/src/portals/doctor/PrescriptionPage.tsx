@@ -5,6 +5,7 @@ import { useTranslation } from 'react-i18next';
 import { useMe } from '../../features/account/useMe';
 import { useNames } from '../../features/care/names';
 import { usePrescriptions } from '../../features/care/usePrescriptions';
+import { PrescriptionCode } from '../../features/prescription/PrescriptionCode';
 import { Source } from '../../features/record/RecordView';
 import { dateTime } from '../../lib/format';
 import { Answer, Empty, Page } from '../../ui/page';
@@ -53,6 +54,7 @@ export function PrescriptionPage() {
                   </Text>
                   <Text className="mono">{view.record}</Text>
                 </div>
+                <PrescriptionCode opened={item.opened} custodian={custodian} />
               </Stack>
             </Card>
           );

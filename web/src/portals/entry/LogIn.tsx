@@ -13,9 +13,9 @@ import { Failure, Faults, Page } from '../../ui/page';
 export function LogIn() {
   const { t } = useTranslation();
   const { login: known, farewell } = useSession();
-  const { next } = useSearch({ strict: false }) as { next?: string };
+  const { next, login: asked } = useSearch({ strict: false }) as { next?: string; login?: unknown };
   const go = useNavigate();
-  const [login, setLogin] = useState(known ?? '');
+  const [login, setLogin] = useState(known ?? (typeof asked === 'string' ? asked : ''));
   const [password, setPassword] = useState('');
   const [faults, setFaults] = useState<{ id: string; text: string }[]>([]);
   const opening = useMutation({
@@ -78,6 +78,12 @@ export function LogIn() {
           </Stack>
         </form>
       </Card>
+      <Text>
+        {t('login.forgot')}{' '}
+        <Link to="/recover" search={{ login: login.trim() || undefined } as never}>
+          {t('recover.title')}
+        </Link>
+      </Text>
       <Text>
         {t('login.none')} <Link to="/register">{t('register.title')}</Link>
       </Text>

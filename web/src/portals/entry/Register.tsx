@@ -1,6 +1,5 @@
 // Registering: who, then a profile, then the recovery code, which must be typed back before going on.
 import {
-  Alert,
   Button,
   Card,
   Group,
@@ -15,13 +14,15 @@ import { useMutation } from '@tanstack/react-query';
 import { useNavigate } from '@tanstack/react-router';
 import { type FormEvent, useState } from 'react';
 import { useTranslation } from 'react-i18next';
+import { KeepCode } from '../../features/account/KeepCode';
 import { ProfileFields, type ProfileForm, toProfile } from '../../features/account/ProfileFields';
 import type { Key } from '../../lib/i18n';
 import { enter } from '../../session/session';
 import { homeOf } from '../../shell';
 import { Failure, Faults, Page } from '../../ui/page';
 
-const PASSWORD_LENGTH = 12;
+/** Fewest characters of a password. */
+export const PASSWORD_LENGTH = 12;
 type AskedRole = 'patient' | 'doctor';
 
 export function Register() {
@@ -32,7 +33,6 @@ export function Register() {
   const [login, setLogin] = useState('');
   const [password, setPassword] = useState('');
   const [profile, setProfile] = useState<ProfileForm>({ name: '' });
-  const [typed, setTyped] = useState('');
   const [faults, setFaults] = useState<{ id: string; text: string }[]>([]);
   const fault = (id: string) => faults.find((f) => f.id === id)?.text;
 
@@ -71,15 +71,6 @@ export function Register() {
     event.preventDefault();
     if (check([['name', !profile.name.trim(), 'profile.needName']])) registering.mutate();
   };
-  const code = registering.data?.recoveryCode ?? '';
-  const plain = (text: string) => text.toUpperCase().replace(/[^0-9A-Z]/g, '');
-  const kept = (event: FormEvent) => {
-    event.preventDefault();
-    const last = plain(code).slice(-4);
-    if (check([['typed', plain(typed).slice(-4) !== last, 'register.codeWrong']]))
-      entering.mutate();
-  };
-
   return (
     <Page title={t('register.title')}>
       <Stepper active={step} size="sm" maw={640} allowNextStepsSelect={false} className="no-print">
@@ -155,36 +146,12 @@ export function Register() {
           </form>
         )}
         {step === 2 && (
-          <form noValidate onSubmit={kept}>
-            <Stack>
-              <Faults faults={faults} />
-              {entering.error && <Failure error={entering.error} />}
-              <Alert variant="outline" title={t('register.codeTitle')}>
-                <Text>{t('register.codeWhy')}</Text>
-              </Alert>
-              <Text className="code" data-testid="recovery-code">
-                {code}
-              </Text>
-              <Group className="no-print">
-                <Button variant="default" onClick={() => print()}>
-                  {t('print')}
-                </Button>
-              </Group>
-              <TextInput
-                id="typed"
-                className="no-print"
-                label={t('register.codeType')}
-                autoComplete="off"
-                required
-                value={typed}
-                error={fault('typed')}
-                onChange={(event) => setTyped(event.currentTarget.value)}
-              />
-              <Button type="submit" className="no-print" loading={entering.isPending}>
-                {t('register.codeKept')}
-              </Button>
-            </Stack>
-          </form>
+          <KeepCode
+            code={registering.data?.recoveryCode ?? ''}
+            error={entering.error}
+            pending={entering.isPending}
+            kept={() => entering.mutate()}
+          />
         )}
       </Card>
     </Page>

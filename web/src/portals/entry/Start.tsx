@@ -28,6 +28,9 @@ export function Start() {
           <List.Item>{t('start.proof')}</List.Item>
         </List>
       </Card>
+      <Text>
+        {t('start.pharmacy')} <Link to="/check">{t('start.check')}</Link>
+      </Text>
     </Page>
   );
 }

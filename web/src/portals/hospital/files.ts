@@ -7,7 +7,7 @@ import { Refused } from './refused';
 import { encodeRecording, header, isHeader, readWfdb } from './wfdb';
 
 /** Largest file, in bytes. */
-const FILE_LIMIT = 256 << 20;
+export const FILE_LIMIT = 256 << 20;
 
 /** One record of class medical before it is sealed. */
 export interface Piece {

@@ -2,6 +2,7 @@
 import '../../features/training/words';
 import { learn } from '../../lib/i18n';
 import { hospital } from '../../lib/words.hospital';
+import { many } from '../../lib/words.many';
 
 export { Home } from './Home';
 export { IntakePage } from './IntakePage';
@@ -14,3 +15,4 @@ export { Training } from './Training';
 export { TrainingJob } from './TrainingJob';
 
 learn(hospital);
+learn(many);

@@ -11,7 +11,12 @@ export type Why =
   | 'ecg-checksum'
   | 'ecg-missing'
   | 'ecg-alone'
-  | 'dicom';
+  | 'dicom'
+  | 'fhir'
+  | 'fhir-owner'
+  | 'whose'
+  | 'same-name'
+  | 'named';
 
 /** A file that cannot be taken in here. */
 export class Refused extends Error {

@@ -36,8 +36,18 @@ const BATCH_BYTES = 32 << 20;
 
 /** Whose records these will be. */
 export type Subject =
-  | { fresh: true; name: string; readable: boolean }
+  | { fresh: true; name: string; readable: boolean; alias?: string }
   | { fresh: false; alias: string };
+
+/** How an import that is run again recognises what is on the ledger from before. */
+export interface Again {
+  /** A record's number, which is always the same for the same piece. */
+  record: (piece: Classed) => Promise<string>;
+  /** A batch's number, by its place in the import. */
+  batch: (place: number) => Promise<Bytes>;
+  /** Records of this patient that are on the ledger. */
+  known: Set<string>;
+}
 
 /** No record of the patient is at hand that would release this class key. */
 export class NoClassKey extends Error {}
@@ -79,9 +89,10 @@ export class Intake {
     private readonly person: Person,
     private readonly subject: Subject,
     private readonly pieces: Classed[],
+    private readonly again?: Again,
   ) {
     this.opened = !subject.fresh;
-    this.alias = subject.fresh ? hex(random(16)) : subject.alias;
+    this.alias = subject.alias ?? hex(random(16));
   }
 
   async run(progress: (part: number) => void): Promise<Taken> {
@@ -162,9 +173,11 @@ export class Intake {
     const now = Date.now();
     const total = this.pieces.reduce((sum, piece) => sum + piece.body.length, 0);
     let done = 0;
-    for (const group of portions(this.pieces)) {
+    for (const [place, group] of portions(this.pieces).entries()) {
+      const fresh = await this.unknown(group);
+      if (fresh.length === 0) continue;
       const part: Part = {
-        batch: random(16),
+        batch: (await this.again?.batch(place)) ?? random(16),
         manifest: new Uint8Array(),
         root: new Uint8Array(),
         records: [],
@@ -172,8 +185,8 @@ export class Intake {
         sealed: [],
         alone: [],
       };
-      for (const piece of group) {
-        await this.sealOne(part, piece, keys, now);
+      for (const [record, piece] of fresh) {
+        await this.sealOne(part, record, piece, keys, now);
         done += piece.body.length;
         progress((done / (total || 1)) * 0.5);
       }
@@ -182,6 +195,16 @@ export class Intake {
       parts.push(part);
     }
     return parts;
+  }
+
+  /** The pieces that are not on the ledger yet, each once, with their numbers. */
+  private async unknown(group: Classed[]): Promise<[record: string, Classed][]> {
+    const found = new Map<string, Classed>();
+    for (const piece of group) {
+      const record = (await this.again?.record(piece)) ?? hex(random(16));
+      if (!this.again?.known.has(record)) found.set(record, piece);
+    }
+    return [...found];
   }
 
   private sign(label: Bytes, payload: Bytes): Promise<Bytes> {
@@ -201,11 +224,16 @@ export class Intake {
     });
   }
 
-  private async sealOne(part: Part, piece: Classed, keys: Keys, now: number): Promise<void> {
+  private async sealOne(
+    part: Part,
+    record: string,
+    piece: Classed,
+    keys: Keys,
+    now: number,
+  ): Promise<void> {
     const { alias, person } = this;
     const held = keys.get(piece.class);
     if (!held) throw new NoClassKey();
-    const record = hex(random(16));
     const { kind, mediaType } = piece;
     const about = { record, version: 1, class: piece.class, epoch: held.epoch, kind };
     const plain = content(mediaType, piece.title, piece.body);

@@ -3,6 +3,7 @@
 
 mod nodes;
 mod samples;
+mod start;
 mod story;
 mod training;
 
@@ -15,7 +16,8 @@ use crate::output::{Exit, Output};
 ///
 /// With --story the whole story runs unattended, every step checked: founding, registering,
 /// authorising, intake, access, consultation, prescription, receipts, proofs, failures. Everything
-/// that the nodes wrote stays below --dir.
+/// that the nodes wrote stays below --dir. Without it, a start page lists one person per role with
+/// password and portal: DIR/start.html.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -33,8 +35,11 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 12)]
     patients: usize,
     /// Walk the whole story, then stop.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "open")]
     story: bool,
+    /// Open the start page in this desktop's browser.
+    #[arg(long)]
+    open: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {

@@ -25,6 +25,7 @@ use serde::Serialize;
 
 use super::nodes::Process;
 use super::samples::Samples;
+use super::start::{Someone, Start};
 use super::{Arguments, samples};
 use crate::output::{Exit, Output};
 
@@ -91,6 +92,43 @@ const CAST: [Cast; 7] = [
         CLOUD,
     ),
 ];
+
+const NOTICE: &str = "This is a demonstration: passwords are public, and none of this is for care.";
+
+/// Who stands on the start page, in what order, and what for where it is not what the role says.
+const ON_STAGE: [(&str, Option<&str>); 7] = [
+    ("maya", None),
+    ("dana", None),
+    ("stan", None),
+    ("olive", None),
+    (
+        "noah",
+        Some("A patient without records at any hospital: empty pages."),
+    ),
+    ("emil", Some("A second doctor, whom nobody has asked.")),
+    (
+        "mallory",
+        Some("Somebody whose profile was refused, and who is told so."),
+    ),
+];
+
+/// Asks the desktop to open a page. That there may be no desktop is no failure: the path is printed.
+fn show(page: &std::path::Path) {
+    let opener = if cfg!(target_os = "macos") {
+        "open"
+    } else {
+        "xdg-open"
+    };
+    let told = std::process::Command::new(opener)
+        .arg(page)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn();
+    if told.is_err() {
+        tracing::debug!("there is no {opener} to open the start page with");
+    }
+}
 
 const fn cast(
     login: &'static str,
@@ -171,7 +209,7 @@ pub(super) async fn tell(arguments: &Arguments, output: &Output) -> anyhow::Resu
         return Ok(Exit::Failed);
     }
     if !arguments.story {
-        story.announce()?;
+        story.announce(arguments.open)?;
         tokio::signal::ctrl_c().await?;
     }
     for process in &mut story.processes {
@@ -266,20 +304,26 @@ impl Story<'_> {
         ok && printed.is_ok()
     }
 
-    fn announce(&self) -> anyhow::Result<()> {
+    /// Writes the start page and says where everything is.
+    fn announce(&self, open: bool) -> anyhow::Result<()> {
         #[derive(Serialize)]
         struct Announcement {
             notice: &'static str,
+            start: PathBuf,
             nodes: Vec<(String, String)>,
             people: Vec<Cast>,
         }
+        let nodes: Vec<(String, String)> = self
+            .processes
+            .iter()
+            .map(|p| (p.name.clone(), p.node.base().to_owned()))
+            .collect();
+        let start = self.dir.join("start.html");
+        crate::files::write(&start, self.start_page(&nodes).as_bytes(), 0o644)?;
         let announcement = Announcement {
-            notice: "This is a demonstration: passwords are public, and none of this is for care.",
-            nodes: self
-                .processes
-                .iter()
-                .map(|p| (p.name.clone(), p.node.base().to_owned()))
-                .collect(),
+            notice: NOTICE,
+            start: start.clone(),
+            nodes,
             people: CAST.to_vec(),
         };
         self.output.report(&announcement, |a| {
@@ -295,12 +339,43 @@ impl Story<'_> {
                 )
             });
             format!(
-                "\n{}\n\nNodes:{}\n\nPeople (login, password):{}\n\nStop with Ctrl-C.",
+                "\n{}\n\nNodes:{}\n\nPeople (login, password):{}\n\nStart page: {}\n\nStop with Ctrl-C.",
                 a.notice,
                 nodes.collect::<String>(),
-                people.collect::<String>()
+                people.collect::<String>(),
+                a.start.display()
             )
-        })
+        })?;
+        if open {
+            show(&start);
+        }
+        Ok(())
+    }
+
+    fn start_page(&self, nodes: &[(String, String)]) -> String {
+        let people: Vec<Someone<'_>> = ON_STAGE
+            .iter()
+            .filter_map(|(login, hint)| {
+                let one = CAST.iter().find(|one| one.login == *login)?;
+                let (home, api) = nodes.get(one.home)?;
+                Some(Someone {
+                    name: one.name,
+                    login: one.login,
+                    password: one.password,
+                    role: one.role,
+                    hint: *hint,
+                    home: (home, api),
+                })
+            })
+            .collect();
+        let page = Start {
+            notice: NOTICE,
+            data: &self.samples.title,
+            authority: &self.dir.join("consortium/authority.pem"),
+            nodes,
+            people: &people,
+        };
+        page.html()
     }
 
     fn process(&self, index: usize) -> anyhow::Result<&Process> {
