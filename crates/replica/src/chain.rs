@@ -20,6 +20,12 @@ use crate::tree::ProvableTree;
 /// How far execution may trail a height that is voted on, in blocks; an epoch ends so many blocks
 /// after the change of members that ends it.
 pub(crate) const LAG: u64 = 16;
+/// Blocks in the journal after which the database is made durable.
+const FLUSHED_AFTER_BLOCKS: u64 = 1024;
+/// The same in bytes.
+const FLUSHED_AFTER_BYTES: usize = 64 << 20;
+/// The same in milliseconds of block time.
+const FLUSHED_AFTER_MS: u64 = 2000;
 /// Least time between two checkpoints, in milliseconds of block time.
 pub(crate) const CHECKPOINT_INTERVAL_MS: u64 = 100;
 
@@ -31,8 +37,8 @@ pub(crate) struct Ordered {
     pub(crate) parent: Digest,
     pub(crate) time_ms: u64,
     pub(crate) commands: Vec<Bytes>,
-    /// The block itself, if it is stored here until the engine has archived it.
-    pub(crate) unarchived: Option<Vec<u8>>,
+    /// The block itself, if the journal is to make it durable: the engine has not archived it.
+    pub(crate) journaled: Option<Vec<u8>>,
 }
 
 /// What became of a block.
@@ -83,8 +89,21 @@ pub(crate) struct Chain<M> {
     tree: Arc<Mutex<ProvableTree>>,
     /// The newest epoch and its number.
     epoch: (u64, Epoch),
-    /// Heights of stored blocks that the engine has archived and that the next commit lets go.
+    /// Heights of journaled blocks that the engine has archived.
     archived: std::ops::Range<u64>,
+    /// The last block that is durable in the database itself.
+    flushed: Flushed,
+    /// The last block in the database; what is above `flushed` is durable in the journal.
+    stored: u64,
+    /// Bytes of the journal's blocks since the last flush.
+    unflushed_bytes: usize,
+}
+
+/// Up to where the database needs no journal.
+#[derive(Clone, Copy, Debug)]
+struct Flushed {
+    height: u64,
+    time_ms: u64,
 }
 
 impl<M: Machine> Chain<M> {
@@ -108,12 +127,19 @@ impl<M: Machine> Chain<M> {
         let tree = Arc::new(Mutex::new(ProvableTree::new(tree)));
         let epoch = snapshot.epochs()?.pop_last();
         let epoch = epoch.ok_or_else(|| Error::corrupt("the epochs are missing"))?;
-        let kept = snapshot.unarchived()?;
+        let kept = store.journaled()?;
         let first = kept.first().map_or(tip.height + 1, |(height, _)| *height);
+        let flushed = Flushed {
+            height: tip.height,
+            time_ms: tip.time_ms,
+        };
         Ok(Self {
             machine,
             store,
             origin,
+            stored: flushed.height,
+            unflushed_bytes: 0,
+            flushed,
             tip,
             frontier,
             edge,
@@ -203,7 +229,7 @@ impl<M: Machine> Chain<M> {
         let mut outcome = Outcome::default();
         let mut tiles = BTreeMap::new();
         let first_entry = self.frontier.size();
-        let (mut dirty, mut unarchived) = (false, BTreeMap::new());
+        let (mut dirty, mut journaled) = (false, BTreeMap::new());
         for block in blocks
             .iter()
             .filter(|block| block.height > self.tip.height)
@@ -256,10 +282,10 @@ impl<M: Machine> Chain<M> {
                     .collect(),
             )?;
             batch.absorb(changes);
-            if let Some(bytes) = &block.unarchived {
-                unarchived.insert(block.height, bytes.clone());
+            if let Some(bytes) = &block.journaled {
+                journaled.insert(block.height, bytes.clone());
             }
-            dirty |= !block.commands.is_empty() || block.unarchived.is_some();
+            dirty |= !block.commands.is_empty() || block.journaled.is_some();
             dirty |= self.advance(block, &batch, &mut outcome)?;
             outcome.blocks.push(executed);
         }
@@ -273,6 +299,9 @@ impl<M: Machine> Chain<M> {
             self.tip.frontier = self.frontier.to_bytes();
             self.tip.state_root = lock(&self.tree).root();
             let entries = outcome.blocks.iter().flat_map(|block| &block.entries);
+            let flush = !outcome.epochs.is_empty() || self.flush_due(&journaled);
+            let settled = self.settled(!journaled.is_empty());
+            self.unflushed_bytes += journaled.values().map(Vec::len).sum::<usize>();
             self.store.commit(&Commit {
                 tip: self.tip.clone(),
                 state: batch.into_writes(),
@@ -280,13 +309,62 @@ impl<M: Machine> Chain<M> {
                 entries: entries.cloned().collect(),
                 tiles,
                 epochs: outcome.epochs.clone(),
-                unarchived,
-                archived: self.archived.clone(),
+                flush,
+                journaled,
+                settled,
             })?;
-            self.archived.start = self.archived.end;
+            self.stored = self.tip.height;
+            if flush {
+                self.has_flushed();
+            }
         }
         outcome.checkpoint = self.checkpoint()?;
         Ok(outcome)
+    }
+
+    /// Whether the database has to be made durable with the blocks of this commit.
+    fn flush_due(&self, journaled: &BTreeMap<u64, Vec<u8>>) -> bool {
+        let Some((first, _)) = journaled.first_key_value() else {
+            return true;
+        };
+        // A restart goes on from the last flush with the journal, which does not have the blocks
+        // without commands that came by votes.
+        let follows = self.stored + 1 == *first;
+        !follows
+            || self.tip.height >= self.flushed.height + FLUSHED_AFTER_BLOCKS
+            || self.tip.time_ms >= self.flushed.time_ms + FLUSHED_AFTER_MS
+            || self.unflushed_bytes >= FLUSHED_AFTER_BYTES
+    }
+
+    /// Heights that the journal is to let go now, if it is written: the engine has them, and the
+    /// database too.
+    fn settled(&mut self, journal: bool) -> std::ops::Range<u64> {
+        let start = self.archived.start;
+        let end = self.archived.end.min(self.flushed.height + 1);
+        if journal && end > start {
+            self.archived.start = end;
+        }
+        start..self.archived.start
+    }
+
+    /// Makes the database durable as it is, if the journal alone holds some of it.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub(crate) fn flush(&mut self) -> Result<(), Error> {
+        if self.stored > self.flushed.height {
+            self.store.flush()?;
+            self.has_flushed();
+        }
+        Ok(())
+    }
+
+    fn has_flushed(&mut self) {
+        self.flushed = Flushed {
+            height: self.stored,
+            time_ms: self.tip.time_ms,
+        };
+        self.unflushed_bytes = 0;
     }
 
     /// Moves the tip to `block` and decides checkpoints and epochs; whether that must be stored.
@@ -404,8 +482,9 @@ pub(crate) fn genesis<M: Machine>(machine: &M, origin: &Origin) -> Result<Commit
         entries: Vec::new(),
         tiles: BTreeMap::new(),
         epochs: [(0, epoch)].into(),
-        unarchived: BTreeMap::new(),
-        archived: 0..0,
+        flush: true,
+        journaled: BTreeMap::new(),
+        settled: 0..0,
     })
 }
 

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use salus_contract::{BlockContext, Overlay};
 use salus_ledger::state::value_digest;
@@ -14,9 +15,10 @@ use salus_proto::checkpoint::{Checkpoint, MEMBERS_STATE_KEY, SignedNote};
 use salus_proto::command::{ENTRY_LIMIT, Entry};
 use salus_proto::{Digest, encode};
 
-use crate::chain::Origin;
+use crate::chain::{Chain, Origin};
+use crate::engine::solo::roll_forward;
 use crate::machine::Machine;
-use crate::store::{Edge, Epoch, Snapshot, Store, Tip};
+use crate::store::{DATABASE, Edge, Epoch, Snapshot, Store, Tip};
 use crate::{Error, chain, engine};
 
 /// Most findings that a report lists.
@@ -125,12 +127,12 @@ fn hex(bytes: &[u8]) -> String {
 /// but a [`Finding`].
 pub fn fsck<M: Machine>(
     directory: &Path,
-    machine: &M,
+    machine: &Arc<M>,
     genesis: &Digest,
     origin: &str,
     founded_ms: u64,
 ) -> Result<Report, Error> {
-    let path = directory.join("ledger.redb");
+    let path = directory.join(DATABASE);
     if !path.is_file() {
         return Err(Error::Configuration(format!(
             "there is no {}",
@@ -138,7 +140,7 @@ pub fn fsck<M: Machine>(
         )));
     }
     let mut report = Report::default();
-    let store = match Store::open_checked(&path, genesis) {
+    let store = match Store::open_checked(directory, genesis) {
         Err(Error::Corrupt(what)) => {
             report.found(Finding::Database(what));
             return Ok(report);
@@ -155,7 +157,7 @@ pub fn fsck<M: Machine>(
         time_ms: founded_ms,
         block: engine::genesis_block(genesis, founded_ms),
     };
-    match check(&store.read()?, machine, &origin, &mut report) {
+    match check_whole(&store, machine, &origin, &mut report) {
         // A row that does not decode: what was found before it stays.
         Err(Error::Corrupt(what)) => report.found(Finding::Database(what)),
         checked => checked?,
@@ -163,8 +165,32 @@ pub fn fsck<M: Machine>(
     Ok(report)
 }
 
+/// Checks an open store together with what its journal is ahead, which is executed first, as a start
+/// would.
+pub(crate) fn check_whole<M: Machine>(
+    store: &Store,
+    machine: &Arc<M>,
+    origin: &Origin,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let forward = || {
+        let ahead = store.journaled()?.pop().map(|(height, _)| height);
+        if ahead > store.read()?.tip()?.map(|tip| tip.height) {
+            let mut chain = Chain::open(machine.clone(), store.clone(), origin.clone())?;
+            roll_forward(&mut chain, store)?;
+        }
+        Ok(())
+    };
+    match forward() {
+        // What the database has is looked at all the same.
+        Err(Error::Corrupt(what)) => report.found(Finding::Database(what)),
+        done => done?,
+    }
+    check(&store.read()?, &**machine, origin, report)
+}
+
 /// Checks an open store.
-pub(crate) fn check<M: Machine>(
+fn check<M: Machine>(
     snapshot: &Snapshot,
     machine: &M,
     origin: &Origin,

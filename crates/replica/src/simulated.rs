@@ -17,8 +17,9 @@ use salus_proto::member::Member as Organisation;
 use crate::Error;
 use crate::chain::{Chain, Origin};
 use crate::engine::epochs::{engine_key, engine_secret};
+use crate::engine::solo::roll_forward;
 use crate::engine::{self, Channels, Directory, Known, NoteSigner, Setup, Timing, notes};
-use crate::fsck::{Report, check};
+use crate::fsck::{Report, check_whole};
 use crate::machine::Machine;
 use crate::replica::{Replica, Shared, lock};
 use crate::store::Store;
@@ -106,10 +107,11 @@ impl Config {
         network: &Network,
         machine: M,
     ) -> Result<Member<M>, Error> {
-        let store = Store::open_backend(self.disk.open(), &self.genesis)?;
+        let store = self.store()?;
         let machine = Arc::new(machine);
         let origin = self.chain_origin();
-        let chain = Chain::open(machine.clone(), store.clone(), origin.clone())?;
+        let mut chain = Chain::open(machine.clone(), store.clone(), origin.clone())?;
+        roll_forward(&mut chain, &store)?;
         let shared = Arc::new(Shared::new(machine, store, chain.tree(), chain.size())?);
         shared.tell_time(engine::now_ms(context));
         let key = engine_secret(&self.engine_key)?;
@@ -154,11 +156,20 @@ impl Config {
     ///
     /// # Errors
     /// If the store cannot be opened.
-    pub fn check<M: Machine>(&self, machine: &M) -> Result<Report, Error> {
-        let store = Store::open_backend(self.disk.open(), &self.genesis)?;
+    pub fn check<M: Machine>(&self, machine: M) -> Result<Report, Error> {
         let mut report = Report::default();
-        check(&store.read()?, machine, &self.chain_origin(), &mut report)?;
+        check_whole(
+            &self.store()?,
+            &Arc::new(machine),
+            &self.chain_origin(),
+            &mut report,
+        )?;
         Ok(report)
+    }
+
+    fn store(&self) -> Result<Store, Error> {
+        let [database, journal] = self.disk.open();
+        Store::open_backends(database, journal, &self.genesis)
     }
 
     /// Runs a member that only lies: it answers every checkpoint that it hears with a validly signed
@@ -264,12 +275,14 @@ pub fn peer(member: &Organisation) -> Option<PublicKey> {
     engine_key(&member.engine_key)
 }
 
-/// A disk whose unsynced writes may be lost or torn when its owner crashes.
+/// A disk, with a file for the database and one for the journal, whose unsynced writes may be lost or
+/// torn when its owner crashes.
 #[derive(Clone, Default)]
 pub struct Disk {
-    inner: Arc<Mutex<Platter>>,
+    files: [Arc<Mutex<Platter>>; 2],
 }
 
+/// One file.
 #[derive(Default)]
 struct Platter {
     durable: Vec<u8>,
@@ -306,7 +319,12 @@ impl Disk {
     /// The owner crashes: of the unsynced changes some are lost and some torn, as `chance` decides,
     /// which gives a number below its argument.
     pub fn crash(&self, mut chance: impl FnMut(usize) -> usize) {
-        let mut platter = lock(&self.inner);
+        for file in &self.files {
+            Self::crash_file(&mut lock(file), &mut chance);
+        }
+    }
+
+    fn crash_file(platter: &mut Platter, mut chance: impl FnMut(usize) -> usize) {
         platter.opening += 1;
         let mut unsynced = std::mem::take(&mut platter.unsynced);
         // The database writes its pages in no particular order; so that a seed repeats itself, what
@@ -337,16 +355,20 @@ impl Disk {
 
     /// From now on writes find no space, or do again.
     pub fn fill(&self, full: bool) {
-        lock(&self.inner).full = full;
+        for file in &self.files {
+            lock(file).full = full;
+        }
     }
 
-    fn open(&self) -> Opened {
-        let mut platter = lock(&self.inner);
-        platter.opening += 1;
-        Opened {
-            opening: platter.opening,
-            inner: self.inner.clone(),
-        }
+    fn open(&self) -> [Opened; 2] {
+        self.files.each_ref().map(|file| {
+            let mut platter = lock(file);
+            platter.opening += 1;
+            Opened {
+                opening: platter.opening,
+                inner: file.clone(),
+            }
+        })
     }
 }
 

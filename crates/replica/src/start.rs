@@ -26,6 +26,7 @@ use salus_proto::member::MEMBERS_LIMIT;
 use crate::Error;
 use crate::chain::{Chain, Origin};
 use crate::engine::epochs::{engine_key, engine_secret};
+use crate::engine::solo::roll_forward;
 use crate::engine::{self, Channels, Directory, Known, NoteSigner, Setup, Timing};
 use crate::machine::{Contract, Machine};
 use crate::replica::{Replica, Shared};
@@ -120,9 +121,10 @@ impl<M: Machine> Drop for Running<M> {
 pub fn start(config: Config, machine: Contract) -> Result<Running<Contract>, Error> {
     std::fs::create_dir_all(&config.directory)?;
     let origin = origin(&config);
-    let store = Store::open(&config.directory.join("ledger.redb"), &config.genesis)?;
+    let store = Store::open(&config.directory, &config.genesis)?;
     let machine = Arc::new(machine);
-    let chain = Chain::open(machine.clone(), store.clone(), origin.clone())?;
+    let mut chain = Chain::open(machine.clone(), store.clone(), origin.clone())?;
+    roll_forward(&mut chain, &store)?;
     let shared = Arc::new(Shared::new(machine, store, chain.tree(), chain.size())?);
     let replica = Replica {
         shared: shared.clone(),

@@ -1,4 +1,5 @@
-//! The replica's database: state, log and tip in one redb file, written in one commit.
+//! The replica's database: state, log and tip in one redb file, written in one commit; and a journal of
+//! the blocks that a member alone orders, in another.
 //!
 //! ```text
 //! state        key -> value                      what the contract reads and writes
@@ -8,8 +9,14 @@
 //! epochs       epoch -> Epoch                    who validated which heights
 //! checkpoints  size -> signed note               certified by a quorum
 //! evidence     digest -> two signed notes        a member that signed two different logs
-//! unarchived   height -> certified block         ordered alone, not in the engine's archive yet
+//!
+//! journal      height -> certified block         ordered alone, and not yet both in the engine's
+//!                                                archive and durable in the database
 //! ```
+//!
+//! State keys are digests, so a block's changes lie all over the database, and making them durable takes
+//! many times as long as a write in one place. A block that the engine has archived is made durable here
+//! once; one that was ordered alone is durable when it is in the journal, and the database follows.
 //!
 //! Knows bytes and atomicity; what they mean is the executor's business.
 
@@ -37,7 +44,7 @@ const TILES: TableDefinition<'_, (u8, u64), &[u8]> = TableDefinition::new("tiles
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCHS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("epochs");
 const CHECKPOINTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
-const UNARCHIVED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("unarchived");
+const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 const EVIDENCE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("evidence");
 
 /// Levels of the tree between two levels of tiles (C2SP tlog-tiles: height 8).
@@ -46,7 +53,7 @@ const TILE_HEIGHT: u8 = 8;
 const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
 /// Bytes of redb's page cache.
 const CACHE_BYTES: usize = 256 << 20;
-/// The same under simulation.
+/// The same of the journal, and under simulation.
 const SMALL_CACHE_BYTES: usize = 4 << 20;
 /// Certified checkpoints kept besides those that end an epoch.
 const CHECKPOINTS_KEPT: u64 = 256;
@@ -139,52 +146,70 @@ pub(crate) struct Commit {
     pub(crate) entries: Vec<bytes::Bytes>,
     pub(crate) tiles: BTreeMap<(u8, u64), Vec<u8>>,
     pub(crate) epochs: BTreeMap<u64, Epoch>,
-    /// Blocks that the engine's archive does not have yet.
-    pub(crate) unarchived: BTreeMap<u64, Vec<u8>>,
-    /// Heights of such blocks that it has by now.
-    pub(crate) archived: std::ops::Range<u64>,
+    /// Whether this and all before it is durable in the database itself afterwards.
+    pub(crate) flush: bool,
+    /// Blocks that only the journal makes durable.
+    pub(crate) journaled: BTreeMap<u64, Vec<u8>>,
+    /// Heights of blocks that the journal needs no longer.
+    pub(crate) settled: std::ops::Range<u64>,
 }
 
-/// The open database. Clones share it.
+/// File name of the database.
+pub(crate) const DATABASE: &str = "ledger.redb";
+/// File name of the journal.
+const JOURNAL_FILE: &str = "journal.redb";
+
+fn journal(directory: &Path) -> Result<Database, Error> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(SMALL_CACHE_BYTES);
+    Ok(builder.create(directory.join(JOURNAL_FILE))?)
+}
+
+/// The open database and journal. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     database: Arc<Database>,
+    journal: Arc<Database>,
 }
 
 impl Store {
-    /// Opens or creates the database of the consortium with this genesis.
-    pub(crate) fn open(path: &Path, genesis: &Digest) -> Result<Self, Error> {
-        let database = Database::builder()
+    /// Opens or creates the database and the journal of the consortium with this genesis.
+    pub(crate) fn open(directory: &Path, genesis: &Digest) -> Result<Self, Error> {
+        let mut builder = Database::builder();
+        let database = builder
             .set_cache_size(CACHE_BYTES)
-            .create(path)?;
-        Self::prepare(database, genesis)
+            .create(directory.join(DATABASE))?;
+        Self::prepare(database, journal(directory)?, genesis)
     }
 
-    /// Opens the database after checking every page of it.
-    pub(crate) fn open_checked(path: &Path, genesis: &Digest) -> Result<Self, Error> {
+    /// Opens an existing database after checking every page of it.
+    pub(crate) fn open_checked(directory: &Path, genesis: &Digest) -> Result<Self, Error> {
         let mut builder = Database::builder();
-        Self::prepare(
-            builder.set_check_integrity_on_open(true).open(path)?,
-            genesis,
-        )
+        let database = builder
+            .set_check_integrity_on_open(true)
+            .open(directory.join(DATABASE))?;
+        Self::prepare(database, journal(directory)?, genesis)
     }
 
     /// The same over any storage, for the simulation.
-    pub(crate) fn open_backend(
-        backend: impl StorageBackend,
+    pub(crate) fn open_backends(
+        database: impl StorageBackend,
+        journal: impl StorageBackend,
         genesis: &Digest,
     ) -> Result<Self, Error> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(SMALL_CACHE_BYTES);
         Self::prepare(
-            Database::builder()
-                .set_cache_size(SMALL_CACHE_BYTES)
-                .create_with_backend(backend)?,
+            builder.create_with_backend(database)?,
+            builder.create_with_backend(journal)?,
             genesis,
         )
     }
 
-    fn prepare(database: Database, genesis: &Digest) -> Result<Self, Error> {
+    fn prepare(database: Database, journal: Database, genesis: &Digest) -> Result<Self, Error> {
         let store = Self {
             database: Arc::new(database),
+            journal: Arc::new(journal),
         };
         let known = store.read()?.meta("genesis")?;
         match known {
@@ -192,6 +217,9 @@ impl Store {
             Some(_) => return Err(Error::WrongGenesis),
             None => {}
         }
+        let write = store.journal.begin_write()?;
+        write.open_table(JOURNAL)?;
+        write.commit()?;
         let write = store.database.begin_write()?;
         {
             write.open_table(STATE)?;
@@ -200,7 +228,6 @@ impl Store {
             write.open_table(EPOCHS)?;
             write.open_table(CHECKPOINTS)?;
             write.open_table(EVIDENCE)?;
-            write.open_table(UNARCHIVED)?;
             write.open_table(META)?.insert("genesis", &genesis.0[..])?;
         }
         write.commit()?;
@@ -219,9 +246,16 @@ impl Store {
 
     /// Stores a batch of blocks durably.
     pub(crate) fn commit(&self, commit: &Commit) -> Result<(), Error> {
+        if !commit.journaled.is_empty() {
+            self.journal(commit)?;
+        }
         let mut write = self.database.begin_write()?;
+        let durability = match commit.flush {
+            true => Durability::Immediate,
+            false => Durability::None,
+        };
         write
-            .set_durability(Durability::Immediate)
+            .set_durability(durability)
             .map_err(|e| Error::Io(e.to_string()))?;
         {
             let mut state = write.open_table(STATE)?;
@@ -243,21 +277,50 @@ impl Store {
             for (epoch, record) in &commit.epochs {
                 epochs.insert(epoch, encode::to_bytes(record).as_slice())?;
             }
-            if !commit.unarchived.is_empty() || !commit.archived.is_empty() {
-                let mut unarchived = write.open_table(UNARCHIVED)?;
-                for height in commit.archived.clone() {
-                    unarchived.remove(height)?;
-                }
-                for (height, block) in &commit.unarchived {
-                    unarchived.insert(height, block.as_slice())?;
-                }
-            }
             write
                 .open_table(META)?
                 .insert("tip", encode::to_bytes(&commit.tip).as_slice())?;
         }
         write.commit()?;
         Ok(())
+    }
+
+    /// Writes blocks to the journal, and lets go what it needs no longer.
+    fn journal(&self, commit: &Commit) -> Result<(), Error> {
+        let write = self.journal.begin_write()?;
+        {
+            let mut journal = write.open_table(JOURNAL)?;
+            for height in commit.settled.clone() {
+                journal.remove(height)?;
+            }
+            for (height, block) in &commit.journaled {
+                journal.insert(height, block.as_slice())?;
+            }
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    /// Makes durable what was committed without that.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        // An empty commit of the database's own durability makes those before it durable.
+        self.database.begin_write()?.commit()?;
+        Ok(())
+    }
+
+    /// The journal's blocks, ascending by height.
+    pub(crate) fn journaled(&self) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+        let read = self.journal.begin_read()?;
+        let journal = match read.open_table(JOURNAL) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            journal => journal?,
+        };
+        let mut found = Vec::new();
+        for item in journal.iter()? {
+            let (height, block) = item?;
+            found.push((height.value(), block.value().to_vec()));
+        }
+        Ok(found)
     }
 
     /// Keeps a certified checkpoint; older ones than [`CHECKPOINTS_KEPT`] go, unless one of `keep`.
@@ -495,19 +558,6 @@ impl Snapshot {
         for item in table.iter()? {
             let (size, note) = item?;
             found.push((size.value(), note.value().to_vec()));
-        }
-        Ok(found)
-    }
-
-    /// Blocks that were ordered alone and may not be in the engine's archive, ascending by height.
-    pub(crate) fn unarchived(&self) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        let Some(table) = self.table(UNARCHIVED)? else {
-            return Ok(Vec::new());
-        };
-        let mut found = Vec::new();
-        for item in table.iter()? {
-            let (height, block) = item?;
-            found.push((height.value(), block.value().to_vec()));
         }
         Ok(found)
     }

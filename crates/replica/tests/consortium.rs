@@ -307,7 +307,7 @@ async fn a_member_joins_votes_and_another_leaves_while_the_consortium_runs() {
     let config = consortium.config_of(&fourth_keys, &consortium.path(3));
     let report = salus_replica::fsck(
         &config.directory,
-        &salus_replica::Contract::new(consortium.genesis.clone()),
+        &std::sync::Arc::new(salus_replica::Contract::new(consortium.genesis.clone())),
         &config.genesis,
         &config.origin,
         config.founded_ms,
@@ -435,6 +435,7 @@ async fn a_check_of_the_store_finds_nothing_wrong_and_names_what_was_altered() {
     node.replica().certified_at(300).await.unwrap();
     node.stop().unwrap();
     let machine = salus_replica::Contract::new(consortium.genesis.clone());
+    let machine = std::sync::Arc::new(machine);
     let config = consortium.config(0);
     let check = || {
         let (genesis, origin) = (&config.genesis, &config.origin);

@@ -540,7 +540,7 @@ impl Run {
             let disk = self.disks.get(number).ok_or("no such disk")?.clone();
             let config = config(&self.genesis, number, disk, 0).ok_or("no such member")?;
             let report = config
-                .check(&Contract::new(self.genesis.clone()))
+                .check(Contract::new(self.genesis.clone()))
                 .map_err(|error| format!("store of member {number}: {error}"))?;
             if let Some(finding) = report.findings.first() {
                 return Err(format!("store of member {number}: {finding}"));

@@ -103,8 +103,9 @@ impl<M: Machine> Executor<M> {
         // Blocks without commands are not stored here; the engine's archive still has them.
         if let Some(processed) = self.marshal.get_processed().await {
             self.catch_up(processed.height().get()).await?;
+            self.chain.archived(processed.height().get());
         }
-        for (_, block) in self.shared.store.read()?.unarchived()? {
+        for (_, block) in self.shared.store.journaled()? {
             Certified::from_bytes(block)
                 .await?
                 .archive(&mut self.marshal);
@@ -123,7 +124,7 @@ impl<M: Machine> Executor<M> {
                 biased;
                 received = delivered.recv_many(&mut updates, BATCH_LIMIT) => {
                     if received == 0 {
-                        return Ok(());
+                        return self.chain.flush();
                     }
                     self.deliver(&mut updates).await?;
                 }
@@ -133,6 +134,9 @@ impl<M: Machine> Executor<M> {
                         unsent.extend(self.order(clock, epoch, commands).await?);
                     }
                     // Many at once share the archive's flushes.
+                    if idle {
+                        self.chain.flush()?;
+                    }
                     if idle || unsent.len() >= ARCHIVED_AT_ONCE || self.is_old(&unsent) {
                         self.archive(&mut unsent);
                     }
@@ -170,7 +174,7 @@ impl<M: Machine> Executor<M> {
         let scheme = scheme.ok_or_else(|| Error::corrupt("an epoch is missing"))?;
         let certified = Certified::sign(&scheme, epoch, block)?;
         let mut next = ordered(certified.block());
-        next.unarchived = Some(certified.to_bytes());
+        next.journaled = Some(certified.to_bytes());
         self.execute(&[next])?;
         Ok(Some(certified))
     }
@@ -300,7 +304,7 @@ impl<M: Machine> Executor<M> {
     }
 }
 
-fn ordered(block: &Digested<Block>) -> Ordered {
+pub(super) fn ordered(block: &Digested<Block>) -> Ordered {
     let inner = block.inner();
     Ordered {
         height: block.height().get(),
@@ -308,7 +312,7 @@ fn ordered(block: &Digested<Block>) -> Ordered {
         parent: Digest(inner.parent.0),
         time_ms: inner.time_ms,
         commands: inner.commands().collect(),
-        unarchived: None,
+        journaled: None,
     }
 }
 

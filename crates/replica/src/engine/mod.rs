@@ -15,7 +15,7 @@ mod block;
 pub(crate) mod epochs;
 mod executor;
 pub(crate) mod notes;
-mod solo;
+pub(crate) mod solo;
 
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;

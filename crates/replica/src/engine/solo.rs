@@ -1,7 +1,7 @@
 //! One member alone orders without votes: there is nobody to ask, so a block is final when it is
-//! durable. It is executed and stored first, in one commit, and goes to the engine's archive after
+//! durable. It is written to the journal and executed first, and goes to the engine's archive after
 //! that, with the certificate that a quorum of one gives; so who joins later fetches and checks it as
-//! any other. What the archive does not have yet is kept with the state.
+//! any other. What the archive or the database may not have yet stays in the journal.
 
 use bytes::Bytes;
 use commonware_codec::{Encode as _, Read as _};
@@ -16,12 +16,38 @@ use commonware_cryptography::{Digested, Digestible as _};
 use commonware_parallel::Sequential;
 use commonware_utils::channel::oneshot;
 use commonware_utils::iter::NonEmpty;
+use futures::executor::block_on;
 
 use super::block::Block;
+use super::executor::ordered;
 use crate::Error;
+use crate::chain::Chain;
+use crate::machine::Machine;
+use crate::store::Store;
 
 /// Blocks that may be executed and not yet archived; with more, ordering waits for the archive.
 pub(crate) const UNARCHIVED_LIMIT: u64 = 256;
+
+/// Blocks that are executed together after a crash.
+const FORWARD_AT_ONCE: usize = 64;
+
+/// Executes what the journal has and the database lost in a crash.
+///
+/// # Errors
+/// If the journal is damaged or the disk fails.
+pub(crate) fn roll_forward<M: Machine>(chain: &mut Chain<M>, store: &Store) -> Result<(), Error> {
+    let mut lost = Vec::new();
+    for (height, block) in store.journaled()? {
+        if height > chain.tip().height {
+            let certified = block_on(Certified::from_bytes(block))?;
+            lost.push(ordered(certified.block()));
+        }
+    }
+    for blocks in lost.chunks(FORWARD_AT_ONCE) {
+        chain.execute(blocks, |_| None)?;
+    }
+    Ok(())
+}
 
 /// A block with the certificate of the one member.
 #[derive(Clone)]

@@ -275,7 +275,7 @@ impl Check<'_> {
             self.wrong("ledger", path, "there is no ledger here", LEDGER_REMEDY)?;
             return Ok(None);
         }
-        let machine = Contract::new(genesis.clone());
+        let machine = Arc::new(Contract::new(genesis.clone()));
         let checked = salus_replica::fsck(
             &folder,
             &machine,
