@@ -42,7 +42,7 @@ const BATCH_LIMIT: usize = 16;
 const BACKLOG: usize = 4;
 
 /// Blocks ordered alone that are handed to the engine's archive together.
-const ARCHIVED_AT_ONCE: usize = 64;
+const ARCHIVED_AT_ONCE: usize = 256;
 /// After so many milliseconds of block time they are handed over even if they are fewer.
 const ARCHIVED_AFTER_MS: u64 = 1000;
 

@@ -26,7 +26,7 @@ use crate::machine::Machine;
 use crate::store::Store;
 
 /// Blocks that may be executed and not yet archived; with more, ordering waits for the archive.
-pub(crate) const UNARCHIVED_LIMIT: u64 = 256;
+pub(crate) const UNARCHIVED_LIMIT: u64 = 1024;
 
 /// Blocks that are executed together after a crash.
 const FORWARD_AT_ONCE: usize = 64;
