@@ -132,6 +132,7 @@ const tree = root.addChildren([
     inHospital('/left', 'Left'),
     inHospital('/training', 'Training'),
     inHospital('/training/$id', 'TrainingJob'),
+    inHospital('/charts', 'Charts'),
   ]),
   cloud.addChildren([
     inCloud('/', 'Home'),
@@ -140,6 +141,7 @@ const tree = root.addChildren([
     inCloud('/store/$alias', 'Sealed'),
     inCloud('/requests', 'Requests'),
     inCloud('/attempts', 'Attempts'),
+    inCloud('/charts', 'Charts'),
     inCloud('/ledger', 'Ledger'),
     inCloud('/members', 'Members'),
     inCloud('/training', 'Training'),

@@ -49,6 +49,7 @@ const MENU: Partial<Record<Role, { to: string; label: Key }[]>> = {
     { to: '/hospital/requests', label: 'nav.h.requests' },
     { to: '/hospital/left', label: 'nav.h.left' },
     { to: '/hospital/training', label: 'nav.training' },
+    { to: '/hospital/charts', label: 'nav.charts' },
   ],
   operator: [
     { to: '/cloud', label: 'nav.home' },
@@ -56,6 +57,7 @@ const MENU: Partial<Record<Role, { to: string; label: Key }[]>> = {
     { to: '/cloud/store', label: 'nav.store' },
     { to: '/cloud/requests', label: 'nav.requests' },
     { to: '/cloud/attempts', label: 'nav.attempts' },
+    { to: '/cloud/charts', label: 'nav.charts' },
     { to: '/cloud/ledger', label: 'nav.ledger' },
     { to: '/cloud/members', label: 'nav.members' },
     { to: '/cloud/training', label: 'nav.training' },

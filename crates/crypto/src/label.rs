@@ -52,6 +52,8 @@ labels! {
     COSIGNATURE = "cosignature";
     /// Signature on a federated update, plan or model.
     FEDERATED = "federated";
+    /// Hybrid signature of a hospital's counts of its patients.
+    STATISTICS = "statistics";
 
     /// HPKE wrap of a class key to a recipient.
     CLASS_KEY_WRAP = "class-key-wrap";

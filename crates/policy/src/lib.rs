@@ -69,11 +69,15 @@ pub enum Operation {
     SeeGain,
     /// Have a model judge a record.
     UseModel,
+    /// See a hospital's signed counts of its patients, small cells left out.
+    SeeStatistics,
+    /// See a hospital's counts of its patients as they are.
+    SeeExactCounts,
 }
 
 impl Operation {
     /// Every operation, in the order of the grid.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::ChangeMembership,
         Self::AuthoriseProfiles,
         Self::RotateOwnKeys,
@@ -103,6 +107,8 @@ impl Operation {
         Self::FetchModel,
         Self::SeeGain,
         Self::UseModel,
+        Self::SeeStatistics,
+        Self::SeeExactCounts,
     ];
 }
 
@@ -186,6 +192,10 @@ pub fn may(role: Role, operation: Operation, relation: Relation) -> bool {
         (O::FetchTraining, Role::Organisation) => true,
         (O::UseModel, Role::Doctor) => relation == R::Holder,
         (O::UseModel, Role::Organisation | Role::Staff) => true,
+        (O::SeeStatistics, Role::Organisation | Role::Staff | Role::Operator | Role::Auditor) => {
+            true
+        }
+        (O::SeeExactCounts, Role::Organisation | Role::Staff) => relation == R::Custodian,
         _ => false,
     }
 }

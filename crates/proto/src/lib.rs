@@ -21,6 +21,7 @@ pub mod member;
 pub mod record;
 pub mod role;
 pub mod sealed;
+pub mod statistics;
 pub mod time;
 
 pub use digest::Digest;

@@ -1,6 +1,6 @@
 //! Server-sent events: what changed for the caller, from the projection, resumable by
-//! `Last-Event-ID`. What sites of federated jobs do between two entries is told too, without an id:
-//! whoever missed it sees it when they ask for the job.
+//! `Last-Event-ID`. What sites of federated jobs do between two entries is told too, and to those who watch
+//! that an attempt was refused, without an id: whoever missed it sees it when they ask.
 
 use core::convert::Infallible;
 use core::time::Duration;
@@ -13,7 +13,8 @@ use salus_policy::{Operation, Relation};
 use salus_proto::api::event::EventKind;
 use salus_proto::ids::{JobId, OrganisationId};
 use salus_proto::role::Role;
-use salus_runtime::{from_row, params};
+use salus_runtime::{Clock, from_row, params};
+use tokio::sync::watch;
 
 use crate::app::{Actor, App};
 use crate::problem::Result;
@@ -22,6 +23,8 @@ use crate::problem::Result;
 const STEP: u32 = 100;
 /// How long a client waits before it connects again, in ms.
 const RETRY: Duration = Duration::from_millis(2_000);
+/// Shortest time between two words about refused attempts: a flood of them must not become one of events.
+const ATTEMPTS_GAP: Duration = Duration::from_secs(1);
 
 struct Row {
     entry: u64,
@@ -45,6 +48,10 @@ struct Reader {
     live: u64,
     jobs: btree_set::IntoIter<JobId>,
     opened: bool,
+    /// Refused attempts, for who may watch them.
+    attempts: Option<watch::Receiver<u64>>,
+    /// Until when nothing is said about attempts, by the monotonic clock.
+    silent_until: Duration,
 }
 
 impl App {
@@ -61,7 +68,10 @@ impl App {
             .and_then(|last| i64::try_from(last).ok())
             .map_or(now, |last| last.min(now));
         let live = self.desk.as_ref().map_or(0, |d| d.changed_since(0).0);
+        let watches = actor.may(Operation::WatchIntrusions, Relation::Stranger);
         let reader = Reader {
+            attempts: watches.then(|| self.watch.news()),
+            silent_until: Duration::ZERO,
             app: self,
             actor,
             after,
@@ -158,6 +168,12 @@ impl Reader {
             tokio::select! {
                 changed = projected.changed() => changed.ok()?,
                 () = live => {}
+                () = refused(&*self.app.clock, self.attempts.as_mut(), self.silent_until) => {
+                    self.silent_until = self.app.clock.monotonic() + ATTEMPTS_GAP;
+                    let view = self.app.view().ok()?;
+                    Actor::known(&*view, self.actor.id).ok()?.authorised(&*view).ok()?;
+                    return Some(attempt());
+                }
                 _ = stopping.wait_for(|stop| *stop) => return None,
             }
         }
@@ -167,6 +183,30 @@ impl Reader {
 /// A job in which a site began something else.
 fn moved(job: JobId) -> sse::Event {
     let data = serde_json::json!({ "type": EventKind::Job.word(), "id": job });
+    sse::Event::default().data(data.to_string())
+}
+
+/// Waits for a refused attempt after `silent_until`; for ever where nobody watches.
+async fn refused(
+    clock: &dyn Clock,
+    attempts: Option<&mut watch::Receiver<u64>>,
+    silent_until: Duration,
+) {
+    let Some(attempts) = attempts else {
+        return core::future::pending().await;
+    };
+    let rest = silent_until.saturating_sub(clock.monotonic());
+    if rest > Duration::ZERO {
+        clock.sleep(rest).await;
+    }
+    if attempts.changed().await.is_err() {
+        core::future::pending().await
+    }
+}
+
+/// Has no id: a client that connects again goes on after the last entry that it saw.
+fn attempt() -> sse::Event {
+    let data = serde_json::json!({ "type": EventKind::Attempt.word(), "id": "" });
     sse::Event::default().data(data.to_string())
 }
 

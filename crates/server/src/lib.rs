@@ -7,6 +7,7 @@
 //!  projection    log -> SQL listings -> events   openapi   the API's description
 //!  custodian     what follows from entries       report    incidents, to the ledger
 //!  web           the portals, embedded             cors      pages of other members
+//!  statistics    patients counted, small cells left out
 //!  training      federated jobs: coordinator and site
 //! ```
 //!
@@ -29,6 +30,7 @@ mod replica;
 mod report;
 mod server;
 mod session;
+mod statistics;
 mod throttle;
 mod tls;
 pub mod training;

@@ -125,6 +125,7 @@ impl Server {
             projected: watch::Sender::new(0),
             stopping: watch::Sender::new(false),
             entropy: Mutex::new(parts.entropy),
+            tally: tokio::sync::Mutex::default(),
             desk: parts.training.map(Desk::new),
             own_sequence: Mutex::new(0),
         });

@@ -11,7 +11,7 @@ use salus_proto::TimestampMs;
 use salus_proto::ids::PrincipalId;
 use salus_runtime::table::Database;
 use salus_runtime::{params, transact};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 /// Notes that may wait to be written; more are counted and dropped.
 const QUEUE_LIMIT: usize = 4096;
@@ -36,6 +36,8 @@ pub(crate) struct Watch {
     queue: mpsc::Sender<Signal>,
     dropped: Arc<AtomicU64>,
     written: Arc<Notify>,
+    /// Counts the times that something was written.
+    news: watch::Sender<u64>,
 }
 
 enum Signal {
@@ -49,13 +51,15 @@ impl Watch {
     pub(crate) fn new(database: Database) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, notes) = mpsc::channel(QUEUE_LIMIT);
         let written = Arc::<Notify>::default();
+        let news = watch::Sender::new(0);
         (
             Self {
                 queue,
                 dropped: Arc::default(),
                 written: Arc::clone(&written),
+                news: news.clone(),
             },
-            write_all(database, notes, written),
+            write_all(database, notes, written, news),
         )
     }
 
@@ -77,6 +81,11 @@ impl Watch {
         self.written.notified().await;
     }
 
+    /// Changes whenever notes were written, for everybody who looks on.
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
     /// Waits until every note dropped so far is written.
     pub(crate) async fn flush(&self) {
         let (done, written) = tokio::sync::oneshot::channel();
@@ -86,7 +95,12 @@ impl Watch {
     }
 }
 
-async fn write_all(database: Database, mut notes: mpsc::Receiver<Signal>, written: Arc<Notify>) {
+async fn write_all(
+    database: Database,
+    mut notes: mpsc::Receiver<Signal>,
+    written: Arc<Notify>,
+    news: watch::Sender<u64>,
+) {
     let mut batch = Vec::new();
     while notes.recv_many(&mut batch, QUEUE_LIMIT).await > 0 {
         let mut counted: BTreeMap<(Note, u64), (TimestampMs, TimestampMs, u64)> = BTreeMap::new();
@@ -109,7 +123,10 @@ async fn write_all(database: Database, mut notes: mpsc::Receiver<Signal>, writte
             }
         }
         match write(&database, &counted).await {
-            Ok(()) if !counted.is_empty() => written.notify_one(),
+            Ok(()) if !counted.is_empty() => {
+                written.notify_one();
+                news.send_modify(|times| *times += 1);
+            }
             Ok(()) => {}
             Err(error) => tracing::error!(%error, "refused attempts were not written"),
         }

@@ -1,12 +1,14 @@
-//! Opening the custodian's own records inside its own node: for training and testing models on them.
-//! Nothing that is opened here is given out.
+//! Opening the custodian's own records inside its own node: for training and testing models on them,
+//! and for counting. Nothing that is opened here is given out.
 
 use salus_envelope::open::{key_wrap_context, open, record_context, record_key};
 use salus_proto::ids::{PatientAlias, RecordId};
 use salus_proto::record::{Content, RecordKind};
 use salus_runtime::blob::{self, Location};
+use salus_runtime::params;
 
 use crate::list::{RecordFilter, SealedItem};
+use crate::row::code;
 use crate::stage::custodian_wraps;
 use crate::{Error, Vault, blocking};
 
@@ -14,6 +16,9 @@ use crate::{Error, Vault, blocking};
 const SEALED_LIMIT: u64 = 64 << 20;
 /// Records listed at once.
 const PAGE: u32 = 500;
+
+/// A record, its key under the class key, and where its sealed bytes are.
+type Located = (SealedItem, Vec<u8>, Location);
 
 /// A record of the custodian, opened. `Debug` shows no content.
 #[derive(Clone)]
@@ -36,6 +41,31 @@ impl core::fmt::Debug for OwnRecord {
 }
 
 impl Vault {
+    /// The patients of this organisation with anchored records of one kind, ascending, each with the
+    /// entry that anchored the latest of them. Of records that the class keys open.
+    ///
+    /// # Errors
+    /// Failures of the database.
+    pub async fn own_patients_with(
+        &self,
+        kind: RecordKind,
+    ) -> Result<Vec<(PatientAlias, u64)>, Error> {
+        read!(self.database(), |tx| {
+            let rows = tx
+                .all(
+                    "SELECT b.alias, CAST(MAX(b.entry) AS BIGINT)
+                         FROM vault_batch b JOIN vault_patient p ON p.alias = b.alias
+                         WHERE p.custodian = $1 AND b.entry IS NOT NULL AND EXISTS (
+                           SELECT 1 FROM vault_record r
+                           WHERE r.batch = b.batch AND r.kind = $2 AND r.key_epoch > 0)
+                         GROUP BY b.alias ORDER BY b.alias",
+                    &params![self.organisation(), code(&kind)],
+                )
+                .await?;
+            Ok(rows)
+        })
+    }
+
     /// The latest versions of a patient's records of one kind that the class keys of this organisation
     /// open, in the order of the ledger. Empty for a patient of another custodian.
     ///
@@ -67,7 +97,7 @@ impl Vault {
             return Ok(Vec::new());
         }
         let custodian = self.custodian();
-        let found: (Vec<_>, Vec<(SealedItem, Vec<u8>, Location)>) = read!(self.database(), |tx| {
+        let found: (Vec<_>, Vec<Located>) = read!(self.database(), |tx| {
             let wraps = custodian_wraps(tx, alias, custodian).await?;
             let mut found = Vec::with_capacity(items.len());
             for item in items {

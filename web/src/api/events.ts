@@ -10,9 +10,14 @@ export interface Change {
 const RETRY_MS = 2_000;
 const RETRY_LIMIT_MS = 60_000;
 
-/** Calls `changed` for every event until `signal` aborts; connects again after interruptions. */
+/** What is told once the stream stands, and each time that it stands again: what happened meanwhile and
+ * leaves no event behind, refused attempts, has to be asked for. */
+export const CONNECTED = 'connected';
+
+/** Calls `changed` for every event at the node that `reach` gives until `signal` aborts; connects again
+ * after interruptions. */
 export async function follow(
-  node: Node,
+  reach: () => Promise<Node>,
   changed: (change: Change) => void,
   signal: AbortSignal,
 ): Promise<void> {
@@ -22,8 +27,10 @@ export async function follow(
     try {
       const headers: Record<string, string> = { accept: 'text/event-stream' };
       if (last !== undefined) headers['last-event-id'] = last;
+      const node = await reach();
       const answer = await node.raw('/events', { headers, signal });
       wait = RETRY_MS;
+      changed({ type: CONNECTED, id: '' });
       for await (const event of events(answer.body!)) {
         if (event.id !== undefined) last = event.id;
         if (event.data !== undefined) changed(JSON.parse(event.data) as Change);

@@ -1082,6 +1082,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/statistics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How many of this hospital's patients have which symptom and consulted which doctor */
+        get: operations["statistics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/uploads": {
         parameters: {
             query?: never;
@@ -1479,6 +1496,16 @@ export interface components {
             /** @description Specialty. */
             specialty?: string | null;
         };
+        /** @description Patients who consulted one doctor. */
+        DoctorPatients: {
+            /** @description The doctor. */
+            doctor: components["schemas"]["PrincipalId"];
+            /**
+             * Format: int64
+             * @description Patients.
+             */
+            patients: number;
+        };
         /**
          * @description One way into an account's keyring, by name.
          * @enum {string}
@@ -1512,9 +1539,9 @@ export interface components {
             /** @description Block time. */
             time: components["schemas"]["TimestampMs"];
         };
-        /** @description The data of one event. The event's own id is the log entry that caused it. */
+        /** @description The data of one event. The event's own id is the log entry that caused it, if one did. */
         Event: {
-            /** @description The thing's id, hexadecimal; the entry's position for receipts and incidents. */
+            /** @description The thing's id, hexadecimal; the entry's position for receipts and incidents; empty for attempts. */
             id: string;
             /** @description What kind of thing changed. */
             type: components["schemas"]["EventKind"];
@@ -1523,7 +1550,41 @@ export interface components {
          * @description What kind of thing changed.
          * @enum {string}
          */
-        EventKind: "principal" | "access" | "consultation" | "batch" | "receipt" | "membership" | "incident" | "patient" | "job";
+        EventKind: "principal" | "access" | "consultation" | "batch" | "receipt" | "membership" | "incident" | "patient" | "job" | "attempt";
+        /** @description The numbers as they are. */
+        ExactCounts: {
+            /** @description When they were counted. */
+            at: components["schemas"]["TimestampMs"];
+            /**
+             * Format: int64
+             * @description Patients who consulted a doctor.
+             */
+            consulting: number;
+            /** @description By doctor, the one with most patients first. */
+            doctors: components["schemas"]["DoctorPatients"][];
+            /**
+             * Format: int64
+             * @description Patients with records of symptoms.
+             */
+            of: number;
+            /**
+             * Format: int64
+             * @description Patients with records of symptoms that are counted so far.
+             */
+            patients: number;
+            /** @description By symptom, the most frequent first. */
+            symptoms: components["schemas"]["SymptomPatients"][];
+            /**
+             * Format: int64
+             * @description Patients with a symptom in words alone.
+             */
+            uncoded: number;
+            /**
+             * Format: int64
+             * @description Patients of whom a record of symptoms does not open; they are counted nowhere else.
+             */
+            unreadable: number;
+        };
         /** @description What is wrong at one place of a request. */
         FieldError: {
             /** @description What is wrong there. */
@@ -2819,11 +2880,38 @@ export interface components {
          * @enum {string}
          */
         StandingStatus: "pending" | "authorised" | "refused" | "revoked";
+        /** @description What a node says about the patients of its organisation. */
+        Statistics: {
+            /** @description Whether every patient is counted; otherwise the node goes on when it is asked again. */
+            complete: boolean;
+            exact?: components["schemas"]["ExactCounts"] | null;
+            /** @description Whose patients. */
+            organisation: components["schemas"]["OrganisationId"];
+            /**
+             * @description What leaves the hospital: a signed `Counts` for each chart (`docs/formats.md`, "Statistics"). A
+             *     chart with too few patients has none.
+             */
+            statements: components["schemas"]["Binary"][];
+        };
         /**
          * @description How updates become the next model; the constants are those of `salus federated propose`.
          * @enum {string}
          */
         StrategyName: "fedavg" | "fedprox" | "fedavgm" | "fedadam" | "fedyogi" | "fedadagrad" | "scaffold" | "fedbn" | "median" | "trimmed-mean" | "krum" | "multi-krum";
+        /** @description Patients who have one coded symptom or diagnosis. */
+        SymptomPatients: {
+            /** @description The code. */
+            code: string;
+            /** @description The code's most frequent words. */
+            display: string;
+            /**
+             * Format: int64
+             * @description Patients.
+             */
+            patients: number;
+            /** @description URI of the code system; empty if the sources name none. */
+            system: string;
+        };
         /**
          * Format: int64
          * @description Milliseconds since 1970-01-01T00:00:00Z
@@ -5178,6 +5266,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PasswordSession"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    statistics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Statistics"];
                 };
             };
             "4XX": {

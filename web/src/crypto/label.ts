@@ -12,6 +12,7 @@ export const LABEL = {
   checkpoint: label('checkpoint'),
   manifest: label('manifest'),
   document: label('document'),
+  statistics: label('statistics'),
   classKeyWrap: label('class-key-wrap'),
   recordKeyWrap: label('record-key-wrap'),
   recordKey: label('record-key'),

@@ -3,6 +3,7 @@
 import type { check } from './words.check';
 import type { hospital } from './words.hospital';
 import type { many } from './words.many';
+import type { statistics } from './words.statistics';
 import type { training } from './words.training';
 
 export const words = {
@@ -72,6 +73,7 @@ export const words = {
   'nav.store': ['Sealed store', 'Versiegelter Speicher'],
   'nav.requests': ['Access requests', 'Zugriffsanfragen'],
   'nav.attempts': ['Refused attempts', 'Abgewiesene Versuche'],
+  'nav.charts': ['Charts', 'Diagramme'],
   'nav.ledger': ['Ledger', 'Register'],
   'nav.members': ['Members', 'Mitglieder'],
 
@@ -733,6 +735,7 @@ export const words = {
 type Written =
   | keyof typeof words
   | keyof typeof hospital
+  | keyof typeof statistics
   | keyof typeof training
   | keyof typeof check
   | keyof typeof many;

@@ -1,5 +1,5 @@
 // The session in React: who is here, and what is refetched when the node says that it changed.
-import { useQueryClient } from '@tanstack/react-query';
+import { type QueryClient, useQueryClient } from '@tanstack/react-query';
 import { createContext, useContext, useEffect, useSyncExternalStore } from 'react';
 import { follow } from '../api/events';
 import type { Person } from './person';
@@ -20,13 +20,30 @@ export function usePerson(): Person {
 const STALE: Record<string, string[]> = {
   principal: ['me', 'doctors'],
   access: ['accesses', 'mine'],
-  consultation: ['consultations', 'prescriptions', 'receipts', 'accesses'],
-  batch: ['patients', 'records', 'consultations', 'prescriptions'],
+  consultation: ['consultations', 'prescriptions', 'receipts', 'accesses', 'statistics'],
+  batch: ['patients', 'records', 'consultations', 'prescriptions', 'statistics'],
   receipt: ['receipts'],
   patient: ['mine', 'patients'],
   membership: ['ledger', 'members'],
   job: ['jobs', 'job', 'data sets'],
 };
+
+/** How long events gather before pages ask anew, in ms: an import brings hundreds of them a second. */
+const GATHER_MS = 200;
+
+/** Makes queries stale by the first words of their keys, each at most once in a while. */
+export function staler(queries: QueryClient): (keys: string[]) => void {
+  const waiting = new Set<string>();
+  return (keys) => {
+    if (waiting.size === 0 && keys.length > 0)
+      setTimeout(() => {
+        const gathered = [...waiting];
+        waiting.clear();
+        for (const key of gathered) void queries.invalidateQueries({ queryKey: [key] });
+      }, GATHER_MS);
+    for (const key of keys) waiting.add(key);
+  };
+}
 
 /** Follows the events of a person's nodes, and locks the page when nobody touches it. */
 export function useLive(person: Person, nodes: string[]): void {
@@ -35,16 +52,11 @@ export function useLive(person: Person, nodes: string[]): void {
   useEffect(() => watchIdle(), []);
   useEffect(() => {
     const stop = new AbortController();
-    const changed = ({ type }: { type: string }): void => {
-      for (const key of STALE[type] ?? []) void queries.invalidateQueries({ queryKey: [key] });
-    };
+    const stale = staler(queries);
+    const changed = ({ type }: { type: string }): void => stale(STALE[type] ?? []);
+    // A node that cannot be reached tells nothing; its pages say so when they are asked.
     for (const base of [person.home.base, ...list.split(' ').filter(Boolean)])
-      void person
-        .at(base)
-        .then((node) => follow(node, changed, stop.signal))
-        .catch(() => {
-          // A node that cannot be reached tells nothing; its pages say so when they are asked.
-        });
+      void follow(() => person.at(base), changed, stop.signal);
     return () => stop.abort();
   }, [person, list, queries]);
 }

@@ -1,6 +1,8 @@
 // What the healthcare cloud's operator does: profiles, the sealed store, requests, refused attempts,
 // the ledger's health.
 import assert from 'node:assert/strict';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { go, heading, logIn, look, visitor } from './browser.mjs';
 import { HOSTILE, keepCode, notInjected, register } from './entry.mjs';
 
@@ -10,6 +12,45 @@ async function olive(browser, world, options) {
   await heading(visit.page, 'Overview');
   return visit;
 }
+
+const SNOMED = 'http://snomed.info/sct';
+
+/** A patient with conditions, as a hospital's system would export it. */
+function bundle(number, codes) {
+  const patient = `urn:uuid:${number}`;
+  const conditions = codes.map(([code, display], at) => ({
+    fullUrl: `${patient}-${at}`,
+    resource: {
+      resourceType: 'Condition',
+      id: `${number}-${at}`,
+      subject: { reference: patient },
+      code: { coding: [{ system: SNOMED, code, display }], text: display },
+    },
+  }));
+  const name = [{ family: `Chartered ${number}`, given: ['Test'] }];
+  const resource = { resourceType: 'Patient', id: number, name };
+  const entry = [{ fullUrl: patient, resource }, ...conditions];
+  return JSON.stringify({ resourceType: 'Bundle', type: 'collection', entry });
+}
+
+async function takeIn(world) {
+  const folder = join(world.folder, 'arrivals');
+  mkdirSync(folder);
+  for (let n = 0; n < 10; n++) {
+    const codes = [['chart-1', 'Fever of chart <b>test</b>']];
+    if (n < 4) codes.push(['chart-2', 'Nausea of four']);
+    writeFileSync(join(folder, `chart-${n}.json`), bundle(`chart-${n}`, codes));
+  }
+  await world.as('North Hospital', 'intake', folder);
+}
+
+let arrived;
+
+/** Ten patients arrive at the North Hospital, once, four of them with something rare. */
+const arrivals = (world) => {
+  arrived ??= takeIn(world);
+  return arrived;
+};
 
 /** Somebody registers and waits. */
 async function newcomer(browser, world, login, name, role) {
@@ -152,6 +193,91 @@ export const journeys = {
     await page.getByText('Nothing fits.').waitFor();
   },
 
+  'an operator charts patients per symptom and doctor, and the hospital counts exactly': async ({
+    browser,
+    world,
+  }) => {
+    const { page } = await olive(browser, world);
+    await go(page, 'Charts');
+    await page.getByRole('heading', { name: 'Patients per doctor' }).waitFor();
+    await page.getByText('No cell has enough patients').first().waitFor();
+    await look(page, 'cloud-charts-few');
+    // Nobody touches the operator's page while patients arrive.
+    await arrivals(world);
+    const symptoms = page.getByRole('region', { name: 'Patients per symptom', exact: true });
+    const bar = symptoms.getByRole('listitem').filter({ hasText: 'Fever of chart <b>test</b>' });
+    // Some of them may have left in an earlier statement, which others then stay out of.
+    await bar.getByText(/^about (5|10) patients$/).waitFor({ timeout: 60_000 });
+    await notInjected(page);
+    assert.equal(await page.getByText('Nausea of four').count(), 0);
+    await symptoms.getByLabel('Show Patients per symptom as table').check();
+    await symptoms.getByRole('columnheader', { name: 'North Hospital' }).waitFor();
+    await symptoms.getByRole('cell', { name: 'chart-1' }).waitFor();
+    await page.getByText('Who could have seen what').first().waitFor();
+    await look(page, 'cloud-charts');
+    await page.getByLabel('Hospital', { exact: true }).selectOption({ label: 'North Hospital' });
+    await page.getByText(/^North Hospital: counted /).waitFor();
+    assert.match(page.url(), /hospital=[0-9a-f]{32}/);
+    await page.getByLabel('Language').selectOption('de');
+    await heading(page, 'Diagramme');
+    await look(page, 'cloud-de-diagramme');
+
+    const { page: ward } = await visitor(browser);
+    await logIn(ward, world.north, 'stan', world.password('stan'));
+    await go(ward, 'Charts');
+    const own = ward.getByRole('region', { name: 'Patients per symptom', exact: true });
+    await own
+      .getByRole('listitem')
+      .filter({ hasText: 'Fever of chart' })
+      .getByText('10 patients')
+      .waitFor({ timeout: 60_000 });
+    await own
+      .getByRole('listitem')
+      .filter({ hasText: 'Nausea of four' })
+      .getByText('4 patients')
+      .waitFor();
+    await own.getByLabel('Show Patients per symptom as table').check();
+    const row = (text) => own.getByRole('row').filter({ hasText: text });
+    await row('Nausea of four').getByRole('cell', { name: 'nothing' }).waitFor();
+    await row('Fever of chart')
+      .getByRole('cell', { name: /^about (5|10) patients$/ })
+      .waitFor();
+    await notInjected(ward);
+    await look(ward, 'hospital-charts');
+  },
+
+  'an operator is told which hospital’s numbers are missing or false': async ({
+    browser,
+    world,
+  }) => {
+    await arrivals(world);
+    const { page } = await olive(browser, world);
+    const path = '**/api/v1/statistics';
+    let broken = 0;
+    await page.route(path, async (route) => {
+      if (route.request().method() !== 'GET') return route.continue();
+      if (!route.request().url().startsWith(world.north)) return route.abort();
+      // One digit of what the North Hospital signed is another.
+      const answer = await route.fetch();
+      const told = await answer.json();
+      const altered = Buffer.from(told.statements[0], 'base64url');
+      altered[altered.length - 7] ^= 1;
+      broken += 1;
+      return route.fulfill({
+        response: answer,
+        json: { ...told, statements: [altered.toString('base64url')] },
+      });
+    });
+    await go(page, 'Charts');
+    await page
+      .getByRole('alert')
+      .getByText(/not shown: North Hospital\./)
+      .waitFor();
+    await page.getByText(/^Not reachable, and not in the charts: /).waitFor();
+    assert.ok(broken > 0);
+    await look(page, 'cloud-charts-failed');
+  },
+
   'an operator sees whether the ledger works, and who the members are': async ({
     browser,
     world,
@@ -175,6 +301,7 @@ export const journeys = {
       ['Versiegelter Speicher', 'speicher'],
       ['Zugriffsanfragen', 'anfragen'],
       ['Abgewiesene Versuche', 'versuche'],
+      ['Diagramme', 'diagramme-alle'],
       ['Register', 'register'],
     ]) {
       await page

@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The data of one event. The event's own id is the log entry that caused it.
+/// The data of one event. The event's own id is the log entry that caused it, if one did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     /// What kind of thing changed.
     #[serde(rename = "type")]
     pub kind: EventKind,
-    /// The thing's id, hexadecimal; the entry's position for receipts and incidents.
+    /// The thing's id, hexadecimal; the entry's position for receipts and incidents; empty for attempts.
     pub id: String,
 }
 
@@ -35,6 +35,8 @@ pub enum EventKind {
     Patient,
     /// A federated job moved on.
     Job,
+    /// An attempt was refused at this node. Comes without an event id: nothing on the ledger caused it.
+    Attempt,
 }
 
 impl EventKind {
@@ -50,6 +52,7 @@ impl EventKind {
             Self::Incident => "incident",
             Self::Patient => "patient",
             Self::Job => "job",
+            Self::Attempt => "attempt",
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod problem;
 pub mod record;
 mod schema;
 pub mod session;
+pub mod statistics;
 pub mod training;
 pub mod upload;
 

@@ -114,6 +114,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     4 "0004_incident_reports",
     5 "0005_recovery",
     6 "0006_training",
+    7 "0007_statistics",
 ];
 
 /// The tables. Clones share their connections.

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::node::{Ledger, LedgerView};
 use crate::problem::{Problem, Result};
+use crate::statistics::Tally;
 use crate::training::Desk;
 use crate::watch::Watch;
 
@@ -36,6 +37,7 @@ pub(crate) mod principal;
 pub(crate) mod proof;
 pub(crate) mod proposal;
 pub(crate) mod record;
+pub(crate) mod statistics;
 pub(crate) mod upload;
 
 /// What every use case leans on.
@@ -59,6 +61,8 @@ pub(crate) struct App {
     /// Becomes true when the server stops: ends streams.
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) entropy: Mutex<Box<dyn Entropy + Send>>,
+    /// The symptoms of this hospital's patients; whoever asks goes on counting.
+    pub(crate) tally: tokio::sync::Mutex<Tally>,
     /// Federated jobs, on a node that takes part in them.
     pub(crate) desk: Option<Desk>,
     /// The highest sequence number that this node has used for its organisation.

@@ -44,6 +44,7 @@ mod principal;
 mod proof;
 mod record;
 mod session;
+mod statistics;
 mod upload;
 
 /// Every route, with its description for OpenAPI.
@@ -67,6 +68,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             .merge(peer::routes())
             .merge(event::routes())
             .merge(attempt::routes())
+            .merge(statistics::routes())
             .merge(job::routes())
             .merge(health::routes()),
     )

@@ -74,20 +74,14 @@ export function useCoordinatorEvents(api: string | undefined): void {
     // The events of the own node are followed everywhere.
     if (!api || new URL(api).origin === person.home.base) return;
     const stop = new AbortController();
-    void person
-      .at(api)
-      .then((node) =>
-        follow(
-          node,
-          ({ type }) => {
-            if (type === 'job') void queries.invalidateQueries({ queryKey: ['job'] });
-          },
-          stop.signal,
-        ),
-      )
-      .catch(() => {
-        // The page says that the coordinator does not answer.
-      });
+    // Where the coordinator does not answer, the page says so.
+    void follow(
+      () => person.at(api),
+      ({ type }) => {
+        if (type === 'job') void queries.invalidateQueries({ queryKey: ['job'] });
+      },
+      stop.signal,
+    );
     return () => stop.abort();
   }, [api, person, queries]);
 }

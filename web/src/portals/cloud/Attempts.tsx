@@ -7,7 +7,7 @@ import { useLedger } from '../../shell';
 import { Empty, Failure, Page, Waiting } from '../../ui/page';
 import { type Attempt, matching } from './attempts';
 import { short, Wide } from './parts';
-import { ATTEMPTS_LIMIT, useAttempts, useWatch, useWho } from './queries';
+import { ATTEMPTS_LIMIT, othersOf, useAttempts, useWatch, useWho } from './queries';
 import { useSay } from './say';
 import { known } from './words';
 
@@ -16,7 +16,7 @@ export function Attempts() {
   const ledger = useLedger();
   const home = ledger.data?.organisation;
   const others = (ledger.data?.members ?? []).filter((member) => member.organisation !== home);
-  useWatch(others.map(({ api }) => new URL(api).origin));
+  useWatch(othersOf(ledger.data));
   const { attempts, failed, error, pending } = useAttempts();
   const who = useWho();
   const { query = '' } = useSearch({ strict: false }) as { query?: string };

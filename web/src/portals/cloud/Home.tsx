@@ -5,10 +5,12 @@ import { Link } from '@tanstack/react-router';
 import type { ReactNode } from 'react';
 import { Standing } from '../../features/account/Standing';
 import { useMe } from '../../features/account/useMe';
+import { useLedger } from '../../shell';
 import { Answer, Page } from '../../ui/page';
 import { countSince } from './attempts';
 import { healthOf } from './health';
 import {
+  othersOf,
   useAttempts,
   useLedgerLive,
   usePrincipals,
@@ -34,7 +36,7 @@ export function Home() {
 
 function Counts() {
   const t = useSay();
-  useWatch();
+  useWatch(othersOf(useLedger().data));
   const principals = usePrincipals();
   const replicas = useReplicas('');
   const accesses = useWatchedAccesses();

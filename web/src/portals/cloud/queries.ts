@@ -2,8 +2,8 @@
 import { useQueries, useQuery, useQueryClient } from '@tanstack/react-query';
 import { useEffect } from 'react';
 import { ok, type Schema } from '../../api/client';
-import { follow } from '../../api/events';
-import { usePerson } from '../../session/use';
+import { CONNECTED, follow } from '../../api/events';
+import { staler, usePerson } from '../../session/use';
 import { useLedger } from '../../shell';
 import { type Attempt, newestFirst } from './attempts';
 import { requestsOf } from './requests';
@@ -12,6 +12,8 @@ export type Principal = Schema['PrincipalSummary'];
 
 /** How often pages ask anew for what no event tells of, in ms. */
 const OFTEN_MS = 3_000;
+/** How soon a node that did not answer is asked again, in ms. */
+const SILENT_MS = 10_000;
 /** Kinds of attempts that are shown of each node. */
 export const ATTEMPTS_LIMIT = 500;
 
@@ -31,12 +33,20 @@ export function usePrincipals() {
 const STALE: Record<string, string[]> = {
   principal: ['principals'],
   access: ['watched'],
-  consultation: ['watched'],
-  batch: ['replicas', 'sealed'],
+  consultation: ['watched', 'statistics'],
+  batch: ['replicas', 'sealed', 'statistics'],
   patient: ['replicas'],
   membership: ['proposals', 'members'],
   incident: ['attempts'],
+  attempt: ['attempts'],
+  [CONNECTED]: ['attempts'],
 };
+
+/** The addresses of the other members' nodes. */
+export const othersOf = (ledger: Schema['LedgerStatus'] | undefined): string[] =>
+  (ledger?.members ?? [])
+    .filter(({ organisation }) => organisation !== ledger?.organisation)
+    .map(({ api }) => new URL(api).origin);
 
 /** Keeps the operator's pages fresh, by the events of this node and those of `others`. */
 export function useWatch(others: string[] = []): void {
@@ -45,16 +55,11 @@ export function useWatch(others: string[] = []): void {
   const list = others.join(' ');
   useEffect(() => {
     const stop = new AbortController();
-    const changed = ({ type }: { type: string }): void => {
-      for (const key of STALE[type] ?? []) void queries.invalidateQueries({ queryKey: [key] });
-    };
+    const stale = staler(queries);
+    const changed = ({ type }: { type: string }): void => stale(STALE[type] ?? []);
+    // A node that cannot be reached tells nothing; the page says which it is.
     for (const base of [person.home.base, ...list.split(' ').filter(Boolean)])
-      void person
-        .at(base)
-        .then((node) => follow(node, changed, stop.signal))
-        .catch(() => {
-          // A node that cannot be reached tells nothing; the page says which it is.
-        });
+      void follow(() => person.at(base), changed, stop.signal);
     return () => stop.abort();
   }, [person, list, queries]);
 }
@@ -124,8 +129,9 @@ export function useAttempts(): {
     queries: members.map(({ organisation, api }) => ({
       queryKey: ['attempts', organisation],
       retry: false,
-      // Events tell of reported incidents at once; single refusals are asked for.
-      refetchInterval: OFTEN_MS,
+      // Events tell of every refusal; what does not answer is asked again.
+      refetchInterval: ({ state }: { state: { status: string } }) =>
+        state.status === 'error' ? SILENT_MS : false,
       queryFn: async (): Promise<Attempt[]> => {
         const own = organisation === ledger.data?.organisation;
         const at = own ? person.home : await person.at(api);

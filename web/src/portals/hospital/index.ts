@@ -3,7 +3,9 @@ import '../../features/training/words';
 import { learn } from '../../lib/i18n';
 import { hospital } from '../../lib/words.hospital';
 import { many } from '../../lib/words.many';
+import { statistics } from '../../lib/words.statistics';
 
+export { Charts } from './Charts';
 export { Home } from './Home';
 export { IntakePage } from './IntakePage';
 export { Left } from './Left';
@@ -16,3 +18,4 @@ export { TrainingJob } from './TrainingJob';
 
 learn(hospital);
 learn(many);
+learn(statistics);
