@@ -217,9 +217,9 @@ export const journeys = {
     await heat.waitFor();
     const strength = page.getByRole('slider', { name: 'Strength' }).first();
     await strength.focus();
-    const before = Number(await heat.evaluate((canvas) => canvas.style.opacity));
+    await page.locator('[data-testid=heat][style*="opacity: 0.5;"]').first().waitFor();
     await page.keyboard.press('ArrowRight');
-    assert.ok(Number(await heat.evaluate((canvas) => canvas.style.opacity)) > before);
+    await page.locator('[data-testid=heat][style*="opacity: 0.55;"]').first().waitFor();
     const drawn = await heat.evaluate((canvas) =>
       canvas
         .getContext('2d')

@@ -7,6 +7,7 @@ import { Message } from '../../features/care/Message';
 import { useApiOf, useNames } from '../../features/care/names';
 import {
   type Consultation,
+  ownGrant,
   type Place,
   useAccesses,
   useConsultation,
@@ -92,9 +93,7 @@ function Detail({ one, api }: { one: Consultation; api: string }) {
   const name = useNames();
   const accesses = useAccesses();
   const granted = useOpenGrants([one]);
-  const own = accesses.data?.find(
-    (access) => access.alias === one.alias && access.open && !access.records,
-  );
+  const own = ownGrant(accesses.data ?? [], one.alias);
   const place: Place = useMemo(
     () => ({ api, alias: one.alias, access: own?.access, purpose: 'patient-request' }),
     [api, one.alias, own?.access],
