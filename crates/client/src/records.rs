@@ -1,6 +1,7 @@
 //! Reading: a signed receipt first, then sealed bytes, then everything checked and opened here.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use salus_crypto::digest::Secret;
 use salus_crypto::keys::PeerKeys;
@@ -240,9 +241,9 @@ impl Signers {
     /// had when the record was anchored.
     async fn of(&mut self, node: &Node, record: &ReleasedRecord) -> Result<&PeerKeys> {
         let current = (record.signer, None);
-        if !self.0.contains_key(&current) {
+        if let Entry::Vacant(unknown) = self.0.entry(current) {
             let keys = node.public_keys(record.signer).await?;
-            self.0.insert(current, PeerKeys::parse(&keys)?);
+            unknown.insert(PeerKeys::parse(&keys)?);
         }
         let then = (record.signer, Some(record.entry));
         let is_current = self

@@ -14,30 +14,28 @@ fn grid() -> String {
     for role in Role::ALL {
         let _ = write!(out, "{:<14}", format!("{role:?}"));
     }
-    let out =
-        Operation::ALL
-            .iter()
-            .fold(out.trim_end().to_owned() + "\n", |mut out, &operation| {
-                let mut line = format!("{:<20}", format!("{operation:?}"));
-                for role in Role::ALL {
-                    let cell: String = Relation::ALL
-                        .iter()
-                        .zip("socph".chars())
-                        .filter(|&(&relation, _)| may(role, operation, relation))
-                        .map(|(_, letter)| letter)
-                        .collect();
-                    let cell = match cell.as_str() {
-                        "" => ".",
-                        "socph" => "*",
-                        some => some,
-                    };
-                    let _ = write!(line, "{cell:<14}");
-                }
-                out.push_str(line.trim_end());
-                out.push('\n');
-                out
-            });
-    out
+    Operation::ALL
+        .iter()
+        .fold(out.trim_end().to_owned() + "\n", |mut out, &operation| {
+            let mut line = format!("{:<20}", format!("{operation:?}"));
+            for role in Role::ALL {
+                let cell: String = Relation::ALL
+                    .iter()
+                    .zip("socph".chars())
+                    .filter(|&(&relation, _)| may(role, operation, relation))
+                    .map(|(_, letter)| letter)
+                    .collect();
+                let cell = match cell.as_str() {
+                    "" => ".",
+                    "socph" => "*",
+                    some => some,
+                };
+                let _ = write!(line, "{cell:<14}");
+            }
+            out.push_str(line.trim_end());
+            out.push('\n');
+            out
+        })
 }
 
 #[test]

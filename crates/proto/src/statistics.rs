@@ -236,7 +236,8 @@ mod tests {
 
     #[test]
     fn counts_that_break_their_own_rule_are_refused() {
-        let broken: [(&str, fn(&mut Counts)); 10] = [
+        type Break = fn(&mut Counts);
+        let broken: [(&str, Break); 10] = [
             ("a small cell", |c| c.symptoms[1].patients = 0),
             ("a number that is not rounded", |c| {
                 c.symptoms[0].patients = 26;

@@ -1,4 +1,5 @@
 //! Replicas over real sockets: one alone, four together, members that stop and come back.
+#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
 
 mod support;
 

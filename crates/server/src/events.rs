@@ -200,7 +200,7 @@ async fn refused(
         clock.sleep(rest).await;
     }
     if attempts.changed().await.is_err() {
-        core::future::pending().await
+        core::future::pending::<()>().await;
     }
 }
 

@@ -1,4 +1,5 @@
 //! People register, wait, are authorised, log in and out; whoever guesses is slowed down.
+#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
 
 mod support;
 

@@ -3,6 +3,7 @@
 //! The thing asked about is always a stranger's: an alias, an access and a consultation that have
 //! nothing to do with whoever asks, except that staff and the organisation belong to the hospital.
 //! What each role may do with its own things is the business of the other tests.
+#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! The story of care over HTTP: intake, access, reading with receipts, consultation, prescription,
 //! revocation, proof.
+#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
 
 mod support;
 

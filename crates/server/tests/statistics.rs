@@ -1,5 +1,6 @@
 //! Counts of a hospital's patients over HTTP: exact within, small cells left out and signed outside; and
 //! refused attempts as they happen, for those who watch.
+#![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
 
 mod support;
 

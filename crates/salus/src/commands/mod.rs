@@ -29,7 +29,7 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
         Command::Consortium(command) => consortium::run(command, output),
         Command::Node(arguments) => node::run(&arguments, output),
         Command::Fsck(arguments) => fsck::run(&arguments, output),
-        Command::Intake(arguments) => intake::run(arguments, output),
+        Command::Intake(arguments) => intake::run(&arguments, output),
         Command::Person(command) => people::person(command, output),
         Command::Profiles(command) => people::profiles(command, output),
         Command::Patients(command) => records::patients(command, output),

@@ -250,9 +250,9 @@ async fn publish(
         model,
         state: state_digest,
     };
-    let result = match machine.apply(&running.job, event, app.now()) {
-        Ok((_, Effect::Publish(result))) => result,
-        _ => return Err(Problem::internal()),
+    let applied = machine.apply(&running.job, event, app.now());
+    let Ok((_, Effect::Publish(result))) = applied else {
+        return Err(Problem::internal());
     };
     let roster: Vec<OrganisationId> = running.job.plan().roster.iter().map(|e| e.site).collect();
     let done = act(app, Action::PublishRound { result }).await?;

@@ -1,4 +1,5 @@
 //! A consortium of one for tests: real contract, real replica, real TLS, real tables.
+#![allow(clippy::unwrap_used, reason = "a test ends here, with the reason")]
 #![allow(dead_code, reason = "each test uses its part")]
 
 pub(crate) mod person;
@@ -52,19 +53,10 @@ pub(crate) struct TestNode {
 }
 
 /// What a test may choose.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) database: Option<String>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            database: None,
-        }
-    }
 }
 
 struct Notes(Arc<SecretKeys>);

@@ -97,7 +97,7 @@ pub(crate) struct Summary {
     pub(crate) seconds: f64,
 }
 
-pub(crate) fn run(arguments: Arguments, output: &Output) -> anyhow::Result<Exit> {
+pub(crate) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit> {
     let config = NodeConfig::load(&arguments.config)?;
     let mut sources = Sources::default();
     if let Some(source) = arguments.form.source(arguments.patient.as_deref())? {

@@ -17,6 +17,7 @@ use super::{CAST, CLOUD, Cast, MEMBERS, Story, expect_refused};
 use crate::commands::consortium::{Founding, found};
 
 impl Story<'_> {
+    #[expect(clippy::unused_async, reason = "every step is awaited alike")]
     pub(super) async fn found(&mut self) -> anyhow::Result<Vec<String>> {
         let ports = free_ports(2 * MEMBERS.len())?;
         let (api, engine) = ports.split_at(MEMBERS.len());

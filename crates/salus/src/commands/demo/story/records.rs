@@ -264,6 +264,7 @@ impl Story<'_> {
         )])
     }
 
+    #[expect(clippy::unused_async, reason = "every step is awaited alike")]
     pub(super) async fn canary(&mut self) -> anyhow::Result<Vec<String>> {
         let bundle = self.samples.shares.first().and_then(|s| s.bundles.first());
         let bytes = std::fs::read(bundle.context("a bundle")?)?;
