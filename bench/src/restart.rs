@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
+use salus_client::node::Node;
+use salus_crypto::keys::SecretKeys;
+use salus_proto::ids::PrincipalId;
 use salus_runtime::clock::SystemClock;
 
 use crate::Setting;
@@ -18,6 +21,9 @@ const PEOPLE: u32 = 250;
 /// Longest time that filling the log may take; a slower machine restarts with fewer entries, and the
 /// row says with how many.
 const FILLING: Duration = Duration::from_secs(110);
+
+/// Longest time for the API's listings of a full log, which a node makes while it runs.
+const LISTING: Duration = Duration::from_secs(300);
 
 pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
     let folder = setting.folder("restart")?;
@@ -43,32 +49,36 @@ pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
     let filled = seconds_since(start);
     tokio::task::spawn_blocking(|| running.stop()).await??;
 
-    // The first start lets the API's listings catch up with entries that they have not seen.
+    // A log that was filled only in part has other sequence numbers free; then reading is all there is.
+    let mut spare = if entries == wanted { spare } else { Vec::new() }.into_iter();
+    let first = Person::several(1)?.pop().context("a person")?;
+    let author = Arc::new(first.keys);
+
+    // The first start lets the API's listings catch up with entries that they have not seen. A command is
+    // answered when they have.
     let node = Process::node(setting, seat)?;
     let client = api(seat)?;
     until(&client, |status| status.size >= entries).await?;
+    if let Some(command) = spare.next() {
+        let start = Instant::now();
+        while let Err(error) = submit(&client, first.principal, &author, &command).await {
+            ensure!(
+                start.elapsed() < LISTING,
+                "listings do not catch up: {error}"
+            );
+        }
+    }
     node.stop()?;
 
     let (mut answers, mut orders) = (Vec::new(), Vec::new());
-    // A log that was filled only in part has other sequence numbers free; then reading is all there is.
-    let spare = if entries == wanted { spare } else { Vec::new() };
-    let first = Person::several(1)?.pop().context("a person")?;
-    let author = Arc::new(first.keys);
-    for round in 0..setting.size(5, 1) {
+    for _ in 0..setting.size(5, 1) {
         let start = Instant::now();
         let node = Process::node(setting, seat)?;
         until(&client, |s| s.size >= entries && s.certified.is_some()).await?;
         answers.push(seconds_since(start));
-        if let Some(command) = spare.get(round) {
-            let session = salus_client::person::Person::with_keys(
-                &client,
-                first.principal,
-                Arc::clone(&author),
-                Arc::new(SystemClock::new()),
-            )
-            .await?;
-            let receipt = session.node().submit(command.to_vec()).await?;
-            ensure!(receipt.entry >= entries, "the new entry has an old index");
+        if let Some(command) = spare.next() {
+            let entry = submit(&client, first.principal, &author, &command).await?;
+            ensure!(entry >= entries, "the new entry has an old index");
             orders.push(seconds_since(start));
         }
         node.stop()?;
@@ -97,4 +107,21 @@ pub(crate) async fn measure(setting: &Setting) -> anyhow::Result<Vec<Row>> {
         rows.push(row.noting("over HTTPS, opening a session included"));
     }
     Ok(rows)
+}
+
+/// Opens a session and has a command ordered; returns its entry's index.
+async fn submit(
+    node: &Node,
+    principal: PrincipalId,
+    keys: &Arc<SecretKeys>,
+    command: &[u8],
+) -> anyhow::Result<u64> {
+    let session = salus_client::person::Person::with_keys(
+        node,
+        principal,
+        Arc::clone(keys),
+        Arc::new(SystemClock::new()),
+    )
+    .await?;
+    Ok(session.node().submit(command.to_vec()).await?.entry)
 }
