@@ -149,7 +149,7 @@ export function Shell() {
             <NativeSelect
               aria-label={t('language')}
               value={i18n.language}
-              w={{ base: 100, sm: 120 }}
+              w={{ base: 116, sm: 120 }}
               data={Object.entries(LANGUAGES).map(([value, label]) => ({ value, label }))}
               onChange={(event) => speak(event.currentTarget.value as Language)}
             />

@@ -92,6 +92,12 @@ pub enum Error {
     /// The password is wrong, the account unknown, or the exchange altered; which one is not told.
     #[error("login refused")]
     LoginRefused,
+    /// What a passkey's authenticator says cannot be accepted.
+    #[error("not an acceptable passkey: {reason}")]
+    Passkey {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// None of the keyring's doors opens with this secret.
     #[error("the vault does not open with this secret")]
     VaultClosed,
@@ -136,6 +142,7 @@ impl Error {
             Self::Text { .. } => "text",
             Self::LoginMessage => "login-message",
             Self::LoginRefused => "login-refused",
+            Self::Passkey { .. } => "passkey",
             Self::VaultClosed => "vault-closed",
             Self::Door => "door",
             Self::TooManyKeys => "too-many-keys",

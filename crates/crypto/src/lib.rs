@@ -10,6 +10,7 @@
 //! | encrypt a record | [`seal`] |
 //! | encrypt a file for people | [`mod@file`] |
 //! | log in with a password | [`opaque`] |
+//! | log in with a passkey | [`passkey`] |
 //! | keep a person's keys behind password, passkey and recovery code | [`keyring`] |
 //!
 //! Randomness comes in as [`salus_proto::Entropy`]; ML-DSA-65 signing alone adds some of the
@@ -27,6 +28,7 @@ pub mod keyring;
 pub mod keys;
 pub mod label;
 pub mod opaque;
+pub mod passkey;
 pub mod seal;
 pub mod sign;
 pub mod wrap;

@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
+use crate::app::passkey::Party;
 use crate::node::members;
 use crate::web::origin;
 
@@ -58,6 +59,11 @@ fn page_of_member(app: &App, headers: &HeaderMap) -> Option<HeaderValue> {
     let members = members(&*app.view().ok()?).ok()?.members;
     let known = members
         .iter()
-        .any(|member| origin(&member.api).as_deref() == Some(text));
+        .any(|member| origin(&member.api).as_deref() == Some(text) || named(&member.api, text));
     known.then(|| page.clone())
+}
+
+/// Whether a page is of a node on the loopback that was opened by its name, as passkeys need it.
+fn named(api: &str, page: &str) -> bool {
+    Party::of(api).is_some_and(|party| party.origin() == page)
 }

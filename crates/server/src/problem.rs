@@ -162,6 +162,14 @@ impl Problem {
         )
     }
 
+    pub(crate) fn passkey_refused() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "passkey-refused",
+            "The passkey opens no account here",
+        )
+    }
+
     pub(crate) fn bad_challenge() -> Self {
         Self::new(
             StatusCode::UNAUTHORIZED,

@@ -233,6 +233,10 @@ async fn sweep(app: Arc<App>) {
                 ("DELETE FROM session WHERE expires_at <= $1", now.0),
                 ("DELETE FROM handshake WHERE expires_at <= $1", now.0),
                 (
+                    "DELETE FROM passkey_challenge WHERE expires_at <= $1",
+                    now.0,
+                ),
+                (
                     "DELETE FROM throttle WHERE window_start < $1",
                     before(3_600_000),
                 ),

@@ -4,18 +4,26 @@
 mod support;
 
 use reqwest::Method;
+use salus_crypto::digest::sha256;
 use salus_crypto::opaque::ClientLogin;
+use salus_crypto::sign::Ed25519Signer;
 use salus_proto::api::Page;
 use salus_proto::api::account::Profile;
 use salus_proto::api::attempt::Attempt;
 use salus_proto::api::me::Me;
+use salus_proto::api::passkey::{
+    NewPasskey, Passkey, PasskeyChallenge, PasskeyLogin, PasskeySession, Passkeys, StoredKeyring,
+};
 use salus_proto::api::principal::{Doctor, PrincipalSummary, Standing};
 use salus_proto::api::session::{PasswordFinish, PasswordStart, PasswordStarted};
 use salus_proto::command::Action;
+use salus_proto::encode::{to_base64url, to_bytes};
 use salus_proto::role::{Decision, Reason, Role};
+use salus_proto::sealed::{DoorKind, SealedKeyring};
 use salus_runtime::SeededEntropy;
 use salus_server::Limits;
-use support::person::{self, Person};
+use serde_json::json;
+use support::person::{self, Caller, Person};
 use support::{Setup, TestNode};
 
 fn profile(name: &str) -> Profile {
@@ -191,4 +199,166 @@ async fn a_profile_changes_only_for_who_has_seen_the_last_one() {
     assert_eq!(put(Some(tag), "B").await.unwrap().status(), 412);
     let me: Me = person.get("/me").await.unwrap();
     assert_eq!(me.profile.unwrap().name, "New Name");
+}
+
+/// An authenticator in software: an Ed25519 key that counts, for pages of `https://localhost`.
+struct Authenticator {
+    key: Ed25519Signer,
+    credential: Vec<u8>,
+    counter: u32,
+}
+
+impl Authenticator {
+    fn new(credential: &[u8]) -> Self {
+        Self {
+            key: Ed25519Signer::from_seed(&[0x5a; 32]).unwrap(),
+            credential: credential.to_vec(),
+            counter: 0,
+        }
+    }
+
+    fn client(kind: &str, challenge: &PasskeyChallenge, origin: &str) -> Vec<u8> {
+        let challenge = to_base64url(&challenge.challenge.0);
+        json!({ "type": kind, "challenge": challenge, "origin": origin })
+            .to_string()
+            .into_bytes()
+    }
+
+    fn data(&mut self, flags: u8) -> Vec<u8> {
+        self.counter += 1;
+        let mut out = sha256(b"localhost").0.to_vec();
+        out.push(flags);
+        out.extend(self.counter.to_be_bytes());
+        out
+    }
+
+    fn create(&mut self, challenge: &PasskeyChallenge, keyring: Option<Vec<u8>>) -> NewPasskey {
+        let mut data = self.data(0x45);
+        data.extend([0; 16]);
+        data.extend(u16::try_from(self.credential.len()).unwrap().to_be_bytes());
+        data.extend(&self.credential);
+        data.extend([0xa4, 1, 1, 3, 0x27, 0x20, 6, 0x21, 0x58, 32]);
+        data.extend(self.key.public());
+        NewPasskey {
+            name: "telephone".into(),
+            client_data: Self::client("webauthn.create", challenge, "https://localhost").into(),
+            authenticator_data: data.into(),
+            keyring: keyring.map(Into::into),
+        }
+    }
+
+    fn get(&mut self, challenge: &PasskeyChallenge, origin: &str, whose: &Person) -> PasskeyLogin {
+        let client = Self::client("webauthn.get", challenge, origin);
+        let data = self.data(0x05);
+        let message = [data.as_slice(), &sha256(&client).0].concat();
+        PasskeyLogin {
+            credential: self.credential.clone().into(),
+            client_data: client.into(),
+            authenticator_data: data.into(),
+            signature: self.key.sign_note(&message).to_vec().into(),
+            user_handle: whose.id.as_bytes().to_vec().into(),
+        }
+    }
+}
+
+/// The stored keyring with one more door.
+fn with_door(stored: &[u8], credential: &[u8]) -> Vec<u8> {
+    let mut sealed = SealedKeyring::from_bytes(stored).unwrap();
+    let mut door = sealed.doors[0].clone();
+    (door.kind, door.name) = (DoorKind::Passkey, credential.to_vec());
+    sealed.doors.push(door);
+    to_bytes(&sealed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passkey_is_added_opens_a_session_once_a_challenge_and_is_removed() {
+    let node = TestNode::start().await;
+    let person = sign_up(&node, "amara", Role::Patient).await;
+    let (caller, own) = (node.caller(), "https://localhost");
+    let ask = async |path: &str| -> PasskeyChallenge {
+        let asking = if path.starts_with("/me") {
+            &person.caller
+        } else {
+            &caller
+        };
+        asking.post(path, &json!({})).await.unwrap()
+    };
+    let add = async |new: &NewPasskey| person.caller.post::<Passkey>("/me/passkeys", new).await;
+    let enter = async |login: &PasskeyLogin| {
+        let opened = caller.post::<PasskeySession>("/sessions/passkeys", login);
+        opened.await.map_err(|problem| problem.code)
+    };
+    let mut authenticator = Authenticator::new(b"first");
+
+    let stored: StoredKeyring = person.get("/me/keyring").await.unwrap();
+    let challenge = ask("/me/passkeys/challenges").await;
+    assert_eq!(challenge.relying_party, "localhost");
+    let keyring = with_door(&stored.keyring.0, b"first");
+    let new = authenticator.create(&challenge, Some(keyring.clone()));
+    let foreign = NewPasskey {
+        client_data: Authenticator::client("webauthn.create", &challenge, "https://evil").into(),
+        ..new.clone()
+    };
+    assert_eq!(add(&foreign).await.unwrap_err().code, "invalid");
+    let added = add(&new).await.unwrap();
+    assert!(added.opens_keyring);
+    // The challenge was good for one use, and the keyring has its door already.
+    assert_eq!(add(&new).await.unwrap_err().code, "challenge-used");
+    let challenge = ask("/me/passkeys/challenges").await;
+    assert_eq!(challenge.credentials.len(), 1);
+    let again = Authenticator::new(b"second").create(&challenge, Some(keyring));
+    assert_eq!(add(&again).await.unwrap_err().code, "keyring-changed");
+
+    let asked = "/sessions/passkeys/challenges";
+    let challenge = ask(asked).await;
+    let login = authenticator.get(&challenge, own, &person);
+    let session = enter(&login).await.unwrap();
+    assert_eq!(
+        (session.principal, session.login.as_str()),
+        (person.id, "amara")
+    );
+    let inside = Caller {
+        token: Some(to_base64url(&session.token.0)),
+        ..node.caller()
+    };
+    assert_eq!(inside.get::<Me>("/me").await.unwrap().principal, person.id);
+    let listed: Passkeys = inside.get("/me/passkeys").await.unwrap();
+    assert!(listed.items[0].opens_keyring && listed.items[0].used.is_some());
+
+    let refused = Err("passkey-refused".to_owned());
+    assert_eq!(enter(&login).await.map(drop), refused, "a replay");
+    let challenge = ask(asked).await;
+    let login = authenticator.get(&challenge, "https://localhost.evil", &person);
+    assert_eq!(enter(&login).await.map(drop), refused, "another origin");
+    let challenge = ask(asked).await;
+    let mut login = authenticator.get(&challenge, own, &person);
+    login.user_handle = vec![1; 16].into();
+    assert_eq!(enter(&login).await.map(drop), refused, "another person");
+    let challenge = ask(asked).await;
+    let mut login = authenticator.get(&challenge, own, &person);
+    login.signature.0[9] ^= 1;
+    assert_eq!(enter(&login).await.map(drop), refused, "another signature");
+    let challenge = ask(asked).await;
+    authenticator.counter = 1;
+    let login = authenticator.get(&challenge, own, &person);
+    assert_eq!(enter(&login).await.map(drop), refused, "a copy");
+    // A challenge for adding one opens no session.
+    let challenge = ask("/me/passkeys/challenges").await;
+    authenticator.counter = 50;
+    let login = authenticator.get(&challenge, own, &person);
+    assert_eq!(enter(&login).await.map(drop), refused, "another purpose");
+    // Removed by its owner alone, with its door.
+    let path = format!("/me/passkeys/{}", to_base64url(b"first"));
+    let stranger = node.person(Role::Doctor).await;
+    let theirs = stranger.caller.request(Method::DELETE, &path);
+    let hidden = person::answer::<()>(theirs).await.unwrap_err();
+    assert_eq!(hidden.code, "not-found");
+    person::answer::<()>(person.caller.request(Method::DELETE, &path))
+        .await
+        .unwrap();
+    let challenge = ask(asked).await;
+    let login = authenticator.get(&challenge, own, &person);
+    assert_eq!(enter(&login).await.map(drop), refused, "removed");
+    let after: StoredKeyring = person.get("/me/keyring").await.unwrap();
+    assert_eq!(after.keyring, stored.keyring);
 }

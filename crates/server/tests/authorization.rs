@@ -124,6 +124,21 @@ fn body(operation: &str, person: &Person, things: &Things, node: &TestNode) -> O
         | "POST /sessions/password"
         | "POST /sessions/password/finish"
         | "POST /sessions/keys" => return Some(Body::Json(json!({}))),
+        "POST /me/passkeys/challenges" | "POST /sessions/passkeys/challenges" => {
+            return Some(Body::None);
+        }
+        "POST /me/passkeys" => {
+            return Some(Body::Json(json!({
+                "name": "X", "client_data": "AA", "authenticator_data": "AA",
+            })));
+        }
+        "POST /sessions/passkeys" => {
+            return Some(Body::Json(json!({
+                "credential": "AA", "client_data": "AA", "authenticator_data": "AA",
+                "signature": "AA", "user_handle": "AA",
+            })));
+        }
+        "DELETE /me/passkeys/{credential}" => return Some(Body::None),
         "POST /sessions/challenges" => {
             return Some(Body::Json(json!({ "principal": person.id })));
         }
@@ -187,6 +202,7 @@ fn filled(put: bool, path: &str, things: &Things) -> String {
         .replace("{number}", "0")
         .replace("{job}", &"02".repeat(16))
         .replace("{round}", "0")
+        .replace("{credential}", "AA")
         .replace("{site}", &"02".repeat(16))
         .replace("{key}", "00")
         .replace("{digest}", &"06".repeat(32))

@@ -691,6 +691,75 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/me/keyring": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My keyring as it is stored: sealed, with its doors */
+        get: operations["keyring"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** My passkeys */
+        get: operations["passkeys"];
+        put?: never;
+        /** Add a passkey, and its door to my keyring */
+        post: operations["add_passkey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/passkeys/challenges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for a challenge to add a passkey */
+        post: operations["passkey_challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/me/passkeys/{credential}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Remove a passkey: it opens nothing any more */
+        delete: operations["remove_passkey"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/me/password": {
         parameters: {
             query?: never;
@@ -1042,6 +1111,40 @@ export interface paths {
         put?: never;
         /** Open a session with a key that the ledger knows */
         post: operations["key_login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/passkeys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Open a session with a passkey */
+        post: operations["passkey_login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/passkeys/challenges": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Ask for a challenge to log in with a passkey */
+        post: operations["passkey_login_challenge"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1886,6 +1989,16 @@ export interface components {
             /** @description OPAQUE `RegistrationRecord`. */
             upload: components["schemas"]["Binary"];
         };
+        /** @description A new passkey. Results of extensions stay in the page: one of them opens the keyring. */
+        NewPasskey: {
+            /** @description The authenticator data of the browser's answer. */
+            authenticator_data: components["schemas"]["Binary"];
+            /** @description `clientDataJSON` of the browser's answer. */
+            client_data: components["schemas"]["Binary"];
+            keyring?: components["schemas"]["Binary"] | null;
+            /** @description How the person calls it. */
+            name: string;
+        };
         /** @enum {string} */
         NodeRole: "hospital" | "cloud" | "coordinator" | "data-user";
         /** @description 16 random bytes, hexadecimal */
@@ -2382,6 +2495,62 @@ export interface components {
             }[];
             /** @description Give this as `after` to get the next page; null on the last. */
             next?: string | null;
+        };
+        /** @description One passkey of the caller's account. */
+        Passkey: {
+            /** @description When it was added. */
+            created: components["schemas"]["TimestampMs"];
+            /** @description The credential id. */
+            credential: components["schemas"]["Binary"];
+            /** @description How the person calls it. */
+            name: string;
+            /** @description Whether the keyring has a door for it: only then does it open records. */
+            opens_keyring: boolean;
+            used?: components["schemas"]["TimestampMs"] | null;
+        };
+        /** @description What a page hands to the browser to add a passkey or to log in with one. */
+        PasskeyChallenge: {
+            /** @description COSE numbers of the algorithms that are taken, the preferred one first. */
+            algorithms: number[];
+            /** @description 32 random bytes, good for five minutes and one use. */
+            challenge: components["schemas"]["Binary"];
+            /** @description Credentials that the account has already; empty when logging in. */
+            credentials: components["schemas"]["Binary"][];
+            /** @description Where pages must come from for their answers to be taken. */
+            origin: string;
+            /** @description The relying party's id: this node's host name. */
+            relying_party: string;
+        };
+        /** @description Opens a session with a passkey. */
+        PasskeyLogin: {
+            /** @description The authenticator data of the browser's answer. */
+            authenticator_data: components["schemas"]["Binary"];
+            /** @description `clientDataJSON` of the browser's answer. */
+            client_data: components["schemas"]["Binary"];
+            /** @description The credential id. */
+            credential: components["schemas"]["Binary"];
+            /** @description The authenticator's signature over both. */
+            signature: components["schemas"]["Binary"];
+            /** @description The user handle: the principal's id. */
+            user_handle: components["schemas"]["Binary"];
+        };
+        /** @description A session opened with a passkey, with what may open the account's keys. */
+        PasskeySession: {
+            /** @description When it ends at the latest; idle sessions end earlier. */
+            expires: components["schemas"]["TimestampMs"];
+            /** @description CBOR of the [`SealedKeyring`](crate::sealed::SealedKeyring). */
+            keyring: components["schemas"]["Binary"];
+            /** @description The account's login. */
+            login: string;
+            /** @description Whose session it is. */
+            principal: components["schemas"]["PrincipalId"];
+            /** @description Bearer token, 32 random bytes; also set as the cookie `__Host-salus`. */
+            token: components["schemas"]["Binary"];
+        };
+        /** @description The caller's passkeys, oldest first. */
+        Passkeys: {
+            /** @description At most [`PASSKEYS_LIMIT`]. */
+            items: components["schemas"]["Passkey"][];
         };
         /**
          * @description A new password, recovery code or keys: OPAQUE records and the keyring with its new doors, replaced
@@ -2892,6 +3061,11 @@ export interface components {
              *     chart with too few patients has none.
              */
             statements: components["schemas"]["Binary"][];
+        };
+        /** @description The caller's keyring as it is stored. */
+        StoredKeyring: {
+            /** @description CBOR of the [`SealedKeyring`](crate::sealed::SealedKeyring). */
+            keyring: components["schemas"]["Binary"];
         };
         /**
          * @description How updates become the next model; the constants are those of `salus federated propose`.
@@ -4527,6 +4701,146 @@ export interface operations {
             };
         };
     };
+    keyring: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StoredKeyring"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkeys"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPasskey"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Passkey"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkey_challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    remove_passkey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Credential id, base64url */
+                credential: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     change_password: {
         parameters: {
             query?: never;
@@ -5204,6 +5518,64 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KeySession"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkey_login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasskeyLogin"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeySession"];
+                };
+            };
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    passkey_login_challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PasskeyChallenge"];
                 };
             };
             "4XX": {

@@ -16,7 +16,12 @@ export type Fault =
   | 'chunk'
   | 'text'
   | 'login-refused'
-  | 'vault-closed';
+  | 'vault-closed'
+  // Of passkeys, in the page alone.
+  | 'passkey-cancelled'
+  | 'passkey-there'
+  | 'passkey-no-prf'
+  | 'passkey-no-door';
 
 export class CryptoError extends Error {
   constructor(readonly fault: Fault) {

@@ -726,6 +726,73 @@ export const words = {
     'Your keys do not open with this password.',
     'Ihre Schlüssel öffnen sich nicht mit diesem Passwort.',
   ],
+  'problem.passkey-refused': [
+    'This passkey opens no account here. It may have been removed; log in with the password.',
+    'Dieser Passkey öffnet hier kein Konto. Vielleicht wurde er entfernt; melden Sie sich mit dem Passwort an.',
+  ],
+  'problem.passkey-cancelled': [
+    'No passkey was used: it was not confirmed in time, or this device has none for here.',
+    'Es wurde kein Passkey benutzt: Er wurde nicht rechtzeitig bestätigt, oder dieses Gerät hat keinen für hier.',
+  ],
+  'problem.passkey-there': [
+    'This device holds a passkey of your account already.',
+    'Dieses Gerät hat schon einen Passkey für Ihr Konto.',
+  ],
+  'problem.passkey-no-prf': [
+    'Passkeys of this device can log in, but cannot open sealed records (it lacks the extension “PRF”). Nothing was added to your account: go on with the password, or use another device. What the device stored can be deleted in its settings.',
+    'Passkeys dieses Geräts können anmelden, aber keine versiegelten Einträge öffnen (ihm fehlt die Erweiterung „PRF“). Ihrem Konto wurde nichts hinzugefügt: Benutzen Sie weiter das Passwort oder ein anderes Gerät. Was das Gerät gespeichert hat, können Sie in seinen Einstellungen löschen.',
+  ],
+  'problem.passkey-no-door': [
+    'This passkey opens no records. Log in with the password, or come back with the printed code; then remove the passkey and add it anew.',
+    'Dieser Passkey öffnet keine Einträge. Melden Sie sich mit dem Passwort an oder kommen Sie mit dem gedruckten Code zurück; entfernen Sie dann den Passkey und fügen Sie ihn neu hinzu.',
+  ],
+  'problem.challenge-used': [
+    'This took too long. Try again.',
+    'Das hat zu lange gedauert. Versuchen Sie es noch einmal.',
+  ],
+  'problem.keyring-changed': [
+    'Your account was changed elsewhere meanwhile. Try again.',
+    'Ihr Konto wurde inzwischen anderswo geändert. Versuchen Sie es noch einmal.',
+  ],
+  'problem.too-many-passkeys': [
+    'Your account has as many passkeys as it can have. Remove one first.',
+    'Ihr Konto hat so viele Passkeys, wie es haben kann. Entfernen Sie zuerst einen.',
+  ],
+  'problem.no-host-name': [
+    'Passkeys need a node that is reached by a name. This one has a number as its address.',
+    'Passkeys brauchen einen Knoten, der unter einem Namen erreicht wird. Dieser hat eine Nummer als Adresse.',
+  ],
+  'passkey.title': ['Passkeys', 'Passkeys'],
+  'passkey.why': [
+    'A passkey lets you in with the fingerprint, face or number that unlocks your device, without the password. It opens your records only on your devices; nobody else gets it.',
+    'Mit einem Passkey kommen Sie mit Fingerabdruck, Gesicht oder der Nummer herein, die Ihr Gerät entsperrt, ohne Passwort. Er öffnet Ihre Akte nur auf Ihren Geräten; niemand sonst bekommt ihn.',
+  ],
+  'passkey.none': ['You have no passkey yet.', 'Sie haben noch keinen Passkey.'],
+  'passkey.name': ['Name of the passkey', 'Name des Passkeys'],
+  'passkey.nameWhy': [
+    'So that you recognise it, for example “my telephone”.',
+    'Damit Sie ihn wiedererkennen, zum Beispiel „mein Telefon“.',
+  ],
+  'passkey.needName': ['Enter a name for the passkey', 'Geben Sie einen Namen für den Passkey ein'],
+  'passkey.add': ['Add a passkey', 'Passkey hinzufügen'],
+  'passkey.done': [
+    'Added. From now on you can log in with it.',
+    'Hinzugefügt. Sie können sich ab jetzt damit anmelden.',
+  ],
+  'passkey.added': ['Added {{at}}.', 'Hinzugefügt {{at}}.'],
+  'passkey.used': ['Used last {{at}}.', 'Zuletzt benutzt {{at}}.'],
+  'passkey.unused': ['Not used yet.', 'Noch nicht benutzt.'],
+  'passkey.removeOf': ['Remove the passkey {{name}}', 'Passkey {{name}} entfernen'],
+  'passkey.go': ['Log in with a passkey', 'Mit Passkey anmelden'],
+  'passkey.nowhere': [
+    'Passkeys cannot be used here: this browser does not know them, or the address is a number.',
+    'Passkeys gehen hier nicht: Dieser Browser kennt sie nicht, oder die Adresse ist eine Nummer.',
+  ],
+  'passkey.byName': [
+    'Passkeys work where the address is a name.',
+    'Passkeys gehen dort, wo die Adresse ein Name ist.',
+  ],
+  'passkey.open': ['Open this page under its name', 'Diese Seite unter ihrem Namen öffnen'],
   'problem.precondition-failed': [
     'The profile was changed elsewhere meanwhile. Load the page again.',
     'Das Profil wurde inzwischen anderswo geändert. Laden Sie die Seite neu.',

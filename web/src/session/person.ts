@@ -1,6 +1,7 @@
 // Somebody with keys and a session: signs, opens sessions at other members' nodes, reads records.
 import { all, type Node, node, ok, Problem, type Schema } from '../api/client';
 import { saltedCommitment, sha256 } from '../crypto/digest';
+import { CryptoError } from '../crypto/error';
 import {
   codeText,
   createVault,
@@ -20,6 +21,7 @@ import type { Purpose, Role } from '../records/codes';
 import { type Action, type Author, action, signCommand } from '../records/command';
 import { classKeys, type Opened, openRecord, type Verified } from '../records/open';
 import { signedWith, Trust } from '../verify/keys';
+import { make, use } from './passkey';
 
 export type Profile = Schema['Profile'];
 
@@ -130,6 +132,24 @@ async function inForce(at: Node, principal: string, seeds: Seeds): Promise<Seeds
   return keys.ed25519 === hex(next.public.ed25519) ? seeds.next : seeds;
 }
 
+/** Logs in with whichever passkey of this device the person chooses. */
+export async function logInWithPasskey(): Promise<Person> {
+  const here = home();
+  const challenge = await ok(here.api.POST('/api/v1/sessions/passkeys/challenges'));
+  const { login: answer, credential, prfOutput } = await use(challenge);
+  const session = await ok(here.api.POST('/api/v1/sessions/passkeys', { body: answer }));
+  try {
+    if (!prfOutput) throw new CryptoError('passkey-no-door');
+    return await inside(session.login, session, { kind: 'passkey', credential, prfOutput });
+  } catch (error) {
+    // A session without keys is of no use to anybody.
+    const opened = node(location.origin, session.token);
+    void ok(opened.api.DELETE('/api/v1/sessions/current')).catch(() => {});
+    const closed = error instanceof CryptoError && error.fault === 'vault-closed';
+    throw closed ? new CryptoError('passkey-no-door') : error;
+  }
+}
+
 /** Opens a session and the keyring, with the password or, with `code`, with the printed one. */
 async function open(login: string, secret: string, code?: Bytes): Promise<Person> {
   const here = home();
@@ -146,11 +166,20 @@ async function open(login: string, secret: string, code?: Bytes): Promise<Person
       body: { handshake: answer.handshake, finalization },
     }),
   );
-  const account = unhex(session.principal);
-  const keyring = fromBase64url(session.keyring);
   const opening: DoorSecret = code
     ? { kind: 'recovery-code', code }
     : { kind: 'password', exportKey };
+  return inside(login, session, opening);
+}
+
+/** Opens the keyring of a session through one of its doors. */
+async function inside(
+  login: string,
+  session: { principal: string; keyring: string; token: string },
+  opening: DoorSecret,
+): Promise<Person> {
+  const account = unhex(session.principal);
+  const keyring = fromBase64url(session.keyring);
   const seeds = await openVault(account, keyring, opening);
   const open = node(location.origin, session.token);
   const keys = await secretKeys(await inForce(open, session.principal, seeds));
@@ -334,11 +363,45 @@ export class Person {
   /** Every page of a list. */
   list = all;
 
+  /** The keyring as it is stored: another page of the person may have given it a door. */
+  private async stored(): Promise<Bytes> {
+    return fromBase64url((await ok(this.home.api.GET('/api/v1/me/keyring'))).keyring);
+  }
+
+  async passkeys(): Promise<Schema['Passkey'][]> {
+    return (await ok(this.home.api.GET('/api/v1/me/passkeys'))).items;
+  }
+
+  /** Adds a passkey of this device: what its PRF answers becomes a door of the keyring. */
+  async addPasskey(name: string): Promise<void> {
+    const { api } = this.home;
+    const account = unhex(this.principal);
+    const challenge = await ok(api.POST('/api/v1/me/passkeys/challenges'));
+    const made = await make(challenge, account, this.login);
+    const { credential, prfOutput } = made;
+    const door: DoorSecret = { kind: 'passkey', credential, prfOutput };
+    const keyring = await setDoor(account, await this.stored(), this.opening, door);
+    const body = {
+      name,
+      client_data: base64url(made.clientData),
+      authenticator_data: base64url(made.authenticatorData),
+      keyring: base64url(keyring),
+    };
+    await ok(api.POST('/api/v1/me/passkeys', { body }));
+    this.keyring = keyring;
+  }
+
+  async removePasskey(credential: string): Promise<void> {
+    const path = { credential };
+    await ok(this.home.api.DELETE('/api/v1/me/passkeys/{credential}', { params: { path } }));
+    this.keyring = await this.stored();
+  }
+
   /** Changes the password: the vault key is wrapped anew, nothing else changes. */
   async changePassword(password: string): Promise<void> {
     const { message: upload, exportKey } = await registered(this.home, this.login, password);
     const door: DoorSecret = { kind: 'password', exportKey };
-    const keyring = await setDoor(unhex(this.principal), this.keyring, this.opening, door);
+    const keyring = await setDoor(unhex(this.principal), await this.stored(), this.opening, door);
     await ok(
       this.home.api.PUT('/api/v1/me/password', { body: { upload, keyring: base64url(keyring) } }),
     );
@@ -354,7 +417,7 @@ export class Person {
     const text = await codeText(code);
     const recovery = await registered(this.home, this.login, text, 'recovery-code');
     const door: DoorSecret = { kind: 'password', exportKey };
-    const reopened = await setDoor(account, this.keyring, this.opening, door);
+    const reopened = await setDoor(account, await this.stored(), this.opening, door);
     const keyring = await setDoor(account, reopened, door, { kind: 'recovery-code', code });
     await ok(
       this.home.api.PUT('/api/v1/me/password', {

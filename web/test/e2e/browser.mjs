@@ -113,7 +113,7 @@ export async function logIn(page, base, login, password) {
   await page.goto(`${base}/login`);
   await page.getByLabel('User name').fill(login);
   await page.getByRole('textbox', { name: 'Password' }).fill(password);
-  await page.getByRole('button', { name: 'Log in' }).click();
+  await page.getByRole('button', { name: 'Log in', exact: true }).click();
 }
 
 /** Goes somewhere by the menu. */

@@ -8,6 +8,7 @@ import * as doctor from './doctor.mjs';
 import * as entry from './entry.mjs';
 import * as federated from './federated.mjs';
 import * as hospital from './hospital.mjs';
+import * as passkey from './passkey.mjs';
 import * as patient from './patient.mjs';
 import * as pharmacy from './pharmacy.mjs';
 import { start } from './world.mjs';
@@ -15,6 +16,7 @@ import { start } from './world.mjs';
 const journeys = {
   ...demo.journeys,
   ...entry.journeys,
+  ...passkey.journeys,
   ...patient.journeys,
   ...doctor.journeys,
   ...hospital.journeys,

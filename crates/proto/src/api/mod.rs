@@ -22,6 +22,7 @@ pub mod event;
 pub mod health;
 pub mod ledger;
 pub mod me;
+pub mod passkey;
 pub mod patient;
 pub mod principal;
 pub mod problem;

@@ -115,6 +115,7 @@ pub const MIGRATIONS: &[Migration] = migrations![
     5 "0005_recovery",
     6 "0006_training",
     7 "0007_statistics",
+    8 "0008_passkeys",
 ];
 
 /// The tables. Clones share their connections.

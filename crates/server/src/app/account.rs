@@ -53,7 +53,10 @@ fn credential(login: &str, door: Option<Door>) -> Result<Vec<u8>> {
     match door {
         None | Some(Door::Password) => Ok(login.as_bytes().to_vec()),
         Some(Door::RecoveryCode) => Ok([b"recovery-code\0", login.as_bytes()].concat()),
-        Some(Door::Passkey) => Err(Problem::field("/door", "passkeys open no session yet")),
+        Some(Door::Passkey) => Err(Problem::field(
+            "/door",
+            "passkeys open sessions at /sessions/passkeys",
+        )),
     }
 }
 
@@ -304,11 +307,12 @@ impl App {
 
     async fn delete_account(&self, principal: PrincipalId) -> Result<()> {
         transact!(self.database, "delete account", |tx| {
-            tx.execute(
+            for sql in [
                 "DELETE FROM profile WHERE principal = $1",
-                &params![principal],
-            )
-            .await?;
+                "DELETE FROM passkey WHERE principal = $1",
+            ] {
+                tx.execute(sql, &params![principal]).await?;
+            }
             tx.execute(
                 "DELETE FROM account WHERE principal = $1",
                 &params![principal],

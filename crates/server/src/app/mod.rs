@@ -31,6 +31,7 @@ pub(crate) mod consultation;
 pub(crate) mod job;
 pub(crate) mod ledger;
 pub(crate) mod me;
+pub(crate) mod passkey;
 pub(crate) mod patient;
 pub(crate) mod peer;
 pub(crate) mod principal;

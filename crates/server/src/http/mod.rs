@@ -38,6 +38,7 @@ mod health;
 mod job;
 mod ledger;
 mod me;
+mod passkey;
 mod patient;
 mod peer;
 mod principal;
@@ -55,6 +56,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<App>> {
             .merge(account::routes())
             .merge(session::routes())
             .merge(me::routes())
+            .merge(passkey::routes())
             .merge(principal::routes())
             .merge(command::routes())
             .merge(ledger::routes())

@@ -13,6 +13,7 @@ import {
 import { Standing } from '../../features/account/Standing';
 import { usePerson } from '../../session/use';
 import { Answer, Failure, Faults, Page } from '../../ui/page';
+import { Passkeys } from './Passkeys';
 
 export function Account() {
   const { t } = useTranslation();
@@ -33,6 +34,7 @@ export function Account() {
             <Standing me={body} />
             <Profile me={body} tag={tag} />
             <Password />
+            <Passkeys />
             <Recovery />
           </>
         )}

@@ -1,14 +1,17 @@
 // Logging in: the password stays in this page, the node learns nothing that opens records.
 import { Alert, Button, Card, PasswordInput, Stack, Text, TextInput } from '@mantine/core';
+import { IconKey } from '@tabler/icons-react';
 import { useMutation } from '@tanstack/react-query';
 import { Link, useNavigate, useSearch } from '@tanstack/react-router';
 import { type FormEvent, useState } from 'react';
 import { useTranslation } from 'react-i18next';
+import { where } from '../../session/passkey';
 import type { Person } from '../../session/person';
 import { enter } from '../../session/session';
 import { useSession } from '../../session/use';
 import { homeOf } from '../../shell';
 import { Failure, Faults, Page } from '../../ui/page';
+import { Elsewhere } from './Passkeys';
 
 export function LogIn() {
   const { t } = useTranslation();
@@ -19,9 +22,9 @@ export function LogIn() {
   const [password, setPassword] = useState('');
   const [faults, setFaults] = useState<{ id: string; text: string }[]>([]);
   const opening = useMutation({
-    mutationFn: async (): Promise<Person> => {
-      const { logIn } = await import('../../session/person');
-      return logIn(login.trim(), password);
+    mutationFn: async (door: 'password' | 'passkey'): Promise<Person> => {
+      const { logIn, logInWithPasskey } = await import('../../session/person');
+      return door === 'passkey' ? logInWithPasskey() : logIn(login.trim(), password);
     },
     onSuccess: (person) => {
       enter(person);
@@ -35,7 +38,7 @@ export function LogIn() {
     if (!login.trim()) found.push({ id: 'login', text: t('login.needLogin') });
     if (!password) found.push({ id: 'password', text: t('login.needPassword') });
     setFaults(found);
-    if (found.length === 0) opening.mutate();
+    if (found.length === 0) opening.mutate('password');
   };
   const fault = (id: string) => faults.find((f) => f.id === id)?.text;
   return (
@@ -69,9 +72,29 @@ export function LogIn() {
               onChange={(event) => setPassword(event.currentTarget.value)}
               visibilityToggleButtonProps={{ 'aria-label': t('login.show'), tabIndex: 0 }}
             />
-            <Button type="submit" loading={opening.isPending}>
+            <Button
+              type="submit"
+              loading={opening.isPending && opening.variables === 'password'}
+              disabled={opening.isPending}
+            >
               {t('login.go')}
             </Button>
+            {where().at === 'here' ? (
+              <Button
+                variant="default"
+                leftSection={<IconKey size={18} aria-hidden />}
+                loading={opening.isPending && opening.variables === 'passkey'}
+                disabled={opening.isPending}
+                onClick={() => {
+                  setFaults([]);
+                  opening.mutate('passkey');
+                }}
+              >
+                {t('passkey.go')}
+              </Button>
+            ) : (
+              <Elsewhere />
+            )}
             <Text size="sm" aria-live="polite">
               {opening.isPending ? t('login.working') : ''}
             </Text>
