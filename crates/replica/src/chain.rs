@@ -38,7 +38,7 @@ pub(crate) struct Ordered {
     pub(crate) time_ms: u64,
     pub(crate) commands: Vec<Bytes>,
     /// The block itself, if the journal is to make it durable: the engine has not archived it.
-    pub(crate) journaled: Option<Vec<u8>>,
+    pub(crate) journaled: Option<Bytes>,
 }
 
 /// What became of a block.
@@ -99,6 +99,29 @@ pub(crate) struct Chain<M> {
     unflushed_bytes: usize,
 }
 
+/// Those of some blocks that the journal is to make durable.
+struct Journaled {
+    /// Height of the first.
+    first: u64,
+    bytes: usize,
+}
+
+impl Journaled {
+    fn of(blocks: &[&Ordered]) -> Option<Self> {
+        let mut found = None;
+        for block in blocks {
+            if let Some(bytes) = &block.journaled {
+                let found = found.get_or_insert(Self {
+                    first: block.height,
+                    bytes: 0,
+                });
+                found.bytes += bytes.len();
+            }
+        }
+        found
+    }
+}
+
 /// Up to where the database needs no journal.
 #[derive(Clone, Copy, Debug)]
 struct Flushed {
@@ -110,7 +133,7 @@ impl<M: Machine> Chain<M> {
     /// Loads the chain, or founds it.
     pub(crate) fn open(machine: Arc<M>, store: Store, origin: Origin) -> Result<Self, Error> {
         if store.read()?.tip()?.is_none() {
-            store.commit(&genesis(&*machine, &origin)?)?;
+            store.commit(genesis(&*machine, &origin)?)?;
         }
         let snapshot = store.read()?;
         let tip = snapshot
@@ -127,7 +150,7 @@ impl<M: Machine> Chain<M> {
         let tree = Arc::new(Mutex::new(ProvableTree::new(tree)));
         let epoch = snapshot.epochs()?.pop_last();
         let epoch = epoch.ok_or_else(|| Error::corrupt("the epochs are missing"))?;
-        let kept = store.journaled()?;
+        let kept = store.journal().blocks()?;
         let first = kept.first().map_or(tip.height + 1, |(height, _)| *height);
         let flushed = Flushed {
             height: tip.height,
@@ -153,11 +176,6 @@ impl<M: Machine> Chain<M> {
     pub(crate) fn archived(&mut self, height: u64) {
         let end = height.min(self.tip.height) + 1;
         self.archived.end = end.max(self.archived.end);
-    }
-
-    /// Executed blocks that the engine has not archived.
-    pub(crate) fn unarchived(&self) -> u64 {
-        (self.tip.height + 1).saturating_sub(self.archived.end)
     }
 
     pub(crate) fn tip(&self) -> &Tip {
@@ -229,12 +247,20 @@ impl<M: Machine> Chain<M> {
         let mut outcome = Outcome::default();
         let mut tiles = BTreeMap::new();
         let first_entry = self.frontier.size();
-        let (mut dirty, mut journaled) = (false, BTreeMap::new());
-        for block in blocks
-            .iter()
-            .filter(|block| block.height > self.tip.height)
-            .collect::<Vec<_>>()
-        {
+        let new = |block: &&Ordered| block.height > self.tip.height;
+        let new: Vec<_> = blocks.iter().filter(new).collect();
+        let journaled = Journaled::of(&new);
+        // Written while the blocks are executed; the database waits for it.
+        let mut written = journaled.is_some().then(|| {
+            let blocks = new.iter().filter_map(|block| {
+                let bytes = block.journaled.clone()?;
+                Some((block.height, bytes))
+            });
+            let settled = self.settled();
+            self.store.journal().write(blocks.collect(), settled)
+        });
+        let mut dirty = false;
+        for block in new {
             if block.height != self.tip.height + 1 || block.parent != self.tip.block {
                 return Err(Error::corrupt(format!(
                     "block {} does not follow block {}",
@@ -282,9 +308,6 @@ impl<M: Machine> Chain<M> {
                     .collect(),
             )?;
             batch.absorb(changes);
-            if let Some(bytes) = &block.journaled {
-                journaled.insert(block.height, bytes.clone());
-            }
             dirty |= !block.commands.is_empty() || block.journaled.is_some();
             dirty |= self.advance(block, &batch, &mut outcome)?;
             outcome.blocks.push(executed);
@@ -299,10 +322,9 @@ impl<M: Machine> Chain<M> {
             self.tip.frontier = self.frontier.to_bytes();
             self.tip.state_root = lock(&self.tree).root();
             let entries = outcome.blocks.iter().flat_map(|block| &block.entries);
-            let flush = !outcome.epochs.is_empty() || self.flush_due(&journaled);
-            let settled = self.settled(!journaled.is_empty());
-            self.unflushed_bytes += journaled.values().map(Vec::len).sum::<usize>();
-            self.store.commit(&Commit {
+            let flush = !outcome.epochs.is_empty() || self.flush_due(journaled.as_ref());
+            self.unflushed_bytes += journaled.map_or(0, |journaled| journaled.bytes);
+            self.store.commit(Commit {
                 tip: self.tip.clone(),
                 state: batch.into_writes(),
                 first_entry,
@@ -310,8 +332,7 @@ impl<M: Machine> Chain<M> {
                 tiles,
                 epochs: outcome.epochs.clone(),
                 flush,
-                journaled,
-                settled,
+                journaled: written.take(),
             })?;
             self.stored = self.tip.height;
             if flush {
@@ -323,27 +344,25 @@ impl<M: Machine> Chain<M> {
     }
 
     /// Whether the database has to be made durable with the blocks of this commit.
-    fn flush_due(&self, journaled: &BTreeMap<u64, Vec<u8>>) -> bool {
-        let Some((first, _)) = journaled.first_key_value() else {
+    fn flush_due(&self, journaled: Option<&Journaled>) -> bool {
+        let Some(journaled) = journaled else {
             return true;
         };
         // A restart goes on from the last flush with the journal, which does not have the blocks
         // without commands that came by votes.
-        let follows = self.stored + 1 == *first;
+        let follows = self.stored + 1 == journaled.first;
         !follows
             || self.tip.height >= self.flushed.height + FLUSHED_AFTER_BLOCKS
             || self.tip.time_ms >= self.flushed.time_ms + FLUSHED_AFTER_MS
             || self.unflushed_bytes >= FLUSHED_AFTER_BYTES
     }
 
-    /// Heights that the journal is to let go now, if it is written: the engine has them, and the
+    /// Heights that the journal is to let go now that it is written: the engine has them, and the
     /// database too.
-    fn settled(&mut self, journal: bool) -> std::ops::Range<u64> {
+    fn settled(&mut self) -> std::ops::Range<u64> {
         let start = self.archived.start;
         let end = self.archived.end.min(self.flushed.height + 1);
-        if journal && end > start {
-            self.archived.start = end;
-        }
+        self.archived.start = start.max(end);
         start..self.archived.start
     }
 
@@ -483,8 +502,7 @@ pub(crate) fn genesis<M: Machine>(machine: &M, origin: &Origin) -> Result<Commit
         tiles: BTreeMap::new(),
         epochs: [(0, epoch)].into(),
         flush: true,
-        journaled: BTreeMap::new(),
-        settled: 0..0,
+        journaled: None,
     })
 }
 

@@ -174,7 +174,7 @@ pub(crate) fn check_whole<M: Machine>(
     report: &mut Report,
 ) -> Result<(), Error> {
     let forward = || {
-        let ahead = store.journaled()?.pop().map(|(height, _)| height);
+        let ahead = store.journal().blocks()?.pop().map(|(height, _)| height);
         if ahead > store.read()?.tip()?.map(|tip| tip.height) {
             let mut chain = Chain::open(machine.clone(), store.clone(), origin.clone())?;
             roll_forward(&mut chain, store)?;

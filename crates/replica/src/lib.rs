@@ -13,6 +13,7 @@ mod chain;
 mod engine;
 mod error;
 mod fsck;
+mod journal;
 pub mod machine;
 mod pool;
 mod replica;

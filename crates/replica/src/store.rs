@@ -1,5 +1,5 @@
-//! The replica's database: state, log and tip in one redb file, written in one commit; and a journal of
-//! the blocks that a member alone orders, in another.
+//! The replica's database: state, log and tip in one redb file, written in one commit; beside it the
+//! journal.
 //!
 //! ```text
 //! state        key -> value                      what the contract reads and writes
@@ -9,9 +9,6 @@
 //! epochs       epoch -> Epoch                    who validated which heights
 //! checkpoints  size -> signed note               certified by a quorum
 //! evidence     digest -> two signed notes        a member that signed two different logs
-//!
-//! journal      height -> certified block         ordered alone, and not yet both in the engine's
-//!                                                archive and durable in the database
 //! ```
 //!
 //! State keys are digests, so a block's changes lie all over the database, and making them durable takes
@@ -37,6 +34,7 @@ use salus_proto::command::ENTRY_LIMIT;
 use salus_proto::{Digest, encode};
 
 use crate::Error;
+use crate::journal::{Journal, Pending};
 
 const STATE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("state");
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("entries");
@@ -44,7 +42,6 @@ const TILES: TableDefinition<'_, (u8, u64), &[u8]> = TableDefinition::new("tiles
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const EPOCHS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("epochs");
 const CHECKPOINTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("checkpoints");
-const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
 const EVIDENCE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("evidence");
 
 /// Levels of the tree between two levels of tiles (C2SP tlog-tiles: height 8).
@@ -53,7 +50,7 @@ const TILE_HEIGHT: u8 = 8;
 const TILE_WIDTH: u64 = 1 << TILE_HEIGHT;
 /// Bytes of redb's page cache.
 const CACHE_BYTES: usize = 256 << 20;
-/// The same of the journal, and under simulation.
+/// The same under simulation.
 const SMALL_CACHE_BYTES: usize = 4 << 20;
 /// Certified checkpoints kept besides those that end an epoch.
 const CHECKPOINTS_KEPT: u64 = 256;
@@ -148,28 +145,17 @@ pub(crate) struct Commit {
     pub(crate) epochs: BTreeMap<u64, Epoch>,
     /// Whether this and all before it is durable in the database itself afterwards.
     pub(crate) flush: bool,
-    /// Blocks that only the journal makes durable.
-    pub(crate) journaled: BTreeMap<u64, Vec<u8>>,
-    /// Heights of blocks that the journal needs no longer.
-    pub(crate) settled: std::ops::Range<u64>,
+    /// The write that makes its blocks durable, if that is the journal's part.
+    pub(crate) journaled: Option<Pending>,
 }
 
 /// File name of the database.
 pub(crate) const DATABASE: &str = "ledger.redb";
-/// File name of the journal.
-const JOURNAL_FILE: &str = "journal.redb";
-
-fn journal(directory: &Path) -> Result<Database, Error> {
-    let mut builder = Database::builder();
-    builder.set_cache_size(SMALL_CACHE_BYTES);
-    Ok(builder.create(directory.join(JOURNAL_FILE))?)
-}
-
 /// The open database and journal. Clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     database: Arc<Database>,
-    journal: Arc<Database>,
+    journal: Arc<Journal>,
 }
 
 impl Store {
@@ -179,7 +165,7 @@ impl Store {
         let database = builder
             .set_cache_size(CACHE_BYTES)
             .create(directory.join(DATABASE))?;
-        Self::prepare(database, journal(directory)?, genesis)
+        Self::prepare(database, Journal::open(directory)?, genesis)
     }
 
     /// Opens an existing database after checking every page of it.
@@ -188,7 +174,7 @@ impl Store {
         let database = builder
             .set_check_integrity_on_open(true)
             .open(directory.join(DATABASE))?;
-        Self::prepare(database, journal(directory)?, genesis)
+        Self::prepare(database, Journal::open(directory)?, genesis)
     }
 
     /// The same over any storage, for the simulation.
@@ -201,12 +187,12 @@ impl Store {
         builder.set_cache_size(SMALL_CACHE_BYTES);
         Self::prepare(
             builder.create_with_backend(database)?,
-            builder.create_with_backend(journal)?,
+            Journal::open_backend(journal)?,
             genesis,
         )
     }
 
-    fn prepare(database: Database, journal: Database, genesis: &Digest) -> Result<Self, Error> {
+    fn prepare(database: Database, journal: Journal, genesis: &Digest) -> Result<Self, Error> {
         let store = Self {
             database: Arc::new(database),
             journal: Arc::new(journal),
@@ -217,9 +203,6 @@ impl Store {
             Some(_) => return Err(Error::WrongGenesis),
             None => {}
         }
-        let write = store.journal.begin_write()?;
-        write.open_table(JOURNAL)?;
-        write.commit()?;
         let write = store.database.begin_write()?;
         {
             write.open_table(STATE)?;
@@ -245,10 +228,7 @@ impl Store {
     }
 
     /// Stores a batch of blocks durably.
-    pub(crate) fn commit(&self, commit: &Commit) -> Result<(), Error> {
-        if !commit.journaled.is_empty() {
-            self.journal(commit)?;
-        }
+    pub(crate) fn commit(&self, commit: Commit) -> Result<(), Error> {
         let mut write = self.database.begin_write()?;
         let durability = match commit.flush {
             true => Durability::Immediate,
@@ -273,32 +253,26 @@ impl Store {
             for (place, hashes) in &commit.tiles {
                 tiles.insert(place, hashes.as_slice())?;
             }
-            let mut epochs = write.open_table(EPOCHS)?;
-            for (epoch, record) in &commit.epochs {
-                epochs.insert(epoch, encode::to_bytes(record).as_slice())?;
+            if !commit.epochs.is_empty() {
+                let mut epochs = write.open_table(EPOCHS)?;
+                for (epoch, record) in &commit.epochs {
+                    epochs.insert(epoch, encode::to_bytes(record).as_slice())?;
+                }
             }
             write
                 .open_table(META)?
                 .insert("tip", encode::to_bytes(&commit.tip).as_slice())?;
         }
+        if let Some(journaled) = commit.journaled {
+            journaled.wait()?;
+        }
         write.commit()?;
         Ok(())
     }
 
-    /// Writes blocks to the journal, and lets go what it needs no longer.
-    fn journal(&self, commit: &Commit) -> Result<(), Error> {
-        let write = self.journal.begin_write()?;
-        {
-            let mut journal = write.open_table(JOURNAL)?;
-            for height in commit.settled.clone() {
-                journal.remove(height)?;
-            }
-            for (height, block) in &commit.journaled {
-                journal.insert(height, block.as_slice())?;
-            }
-        }
-        write.commit()?;
-        Ok(())
+    /// The blocks that a member alone ordered lately.
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Makes durable what was committed without that.
@@ -306,21 +280,6 @@ impl Store {
         // An empty commit of the database's own durability makes those before it durable.
         self.database.begin_write()?.commit()?;
         Ok(())
-    }
-
-    /// The journal's blocks, ascending by height.
-    pub(crate) fn journaled(&self) -> Result<Vec<(u64, Vec<u8>)>, Error> {
-        let read = self.journal.begin_read()?;
-        let journal = match read.open_table(JOURNAL) {
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            journal => journal?,
-        };
-        let mut found = Vec::new();
-        for item in journal.iter()? {
-            let (height, block) = item?;
-            found.push((height.value(), block.value().to_vec()));
-        }
-        Ok(found)
     }
 
     /// Keeps a certified checkpoint; older ones than [`CHECKPOINTS_KEPT`] go, unless one of `keep`.

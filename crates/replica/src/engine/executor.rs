@@ -28,7 +28,7 @@ use super::app::App;
 use super::block::Block;
 use super::epochs::Epochs;
 use super::notes::Due;
-use super::solo::{Certified, UNARCHIVED_LIMIT};
+use super::solo::{Certified, Unarchived};
 use crate::Error;
 use crate::chain::{Chain, Ordered};
 use crate::machine::Machine;
@@ -43,8 +43,39 @@ const BACKLOG: usize = 4;
 
 /// Blocks ordered alone that are handed to the engine's archive together.
 const ARCHIVED_AT_ONCE: usize = 256;
+/// The same in bytes.
+const ARCHIVED_AT_ONCE_BYTES: usize = 8 << 20;
 /// After so many milliseconds of block time they are handed over even if they are fewer.
 const ARCHIVED_AFTER_MS: u64 = 1000;
+
+/// Blocks ordered alone that the archive has not been told of.
+#[derive(Default)]
+struct Unsent {
+    /// The last one.
+    last: Option<Certified>,
+    count: usize,
+    bytes: usize,
+    /// Time of the first.
+    since_ms: u64,
+}
+
+impl Unsent {
+    fn add(&mut self, certified: Certified, bytes: usize) {
+        if self.count == 0 {
+            self.since_ms = certified.block().inner().time_ms;
+        }
+        self.count += 1;
+        self.bytes += bytes;
+        self.last = Some(certified);
+    }
+
+    /// Whether they are many enough, or the first has waited long enough at block time `now_ms`.
+    fn is_due(&self, now_ms: u64) -> bool {
+        self.count >= ARCHIVED_AT_ONCE
+            || self.bytes >= ARCHIVED_AT_ONCE_BYTES
+            || (self.count > 0 && now_ms >= self.since_ms + ARCHIVED_AFTER_MS)
+    }
+}
 
 /// The engine's way to hand over a block.
 #[derive(Clone)]
@@ -76,6 +107,7 @@ pub(crate) struct Executor<M: Machine> {
     pub(crate) shared: Arc<Shared<M>>,
     pub(crate) epochs: Epochs,
     pub(crate) marshal: Mailbox<Scheme, Standard<Block>>,
+    pub(crate) unarchived: Unarchived,
     pub(crate) due: mpsc::UnboundedSender<Due>,
     pub(crate) turn: mpsc::UnboundedSender<Turn>,
 }
@@ -101,25 +133,29 @@ impl<M: Machine> Executor<M> {
         delivered: &mut mpsc::UnboundedReceiver<Update<Block>>,
     ) -> Result<(), Error> {
         // Blocks without commands are not stored here; the engine's archive still has them.
-        if let Some(processed) = self.marshal.get_processed().await {
-            self.catch_up(processed.height().get()).await?;
-            self.chain.archived(processed.height().get());
+        let processed = self.marshal.get_processed().await;
+        let processed = processed.map_or(0, |processed| processed.height().get());
+        self.catch_up(processed).await?;
+        self.chain.archived(processed);
+        let mut unsent = Unsent::default();
+        for (height, bytes) in self.shared.store.journal().blocks()? {
+            if height > processed {
+                let length = bytes.len();
+                let certified = Certified::from_bytes(bytes).await?;
+                self.unarchived.put(certified.block().clone());
+                unsent.add(certified, length);
+            }
         }
-        for (_, block) in self.shared.store.journaled()? {
-            Certified::from_bytes(block)
-                .await?
-                .archive(&mut self.marshal);
-        }
+        self.archive(&mut unsent);
         self.announce()?;
         let (app, none_taken) = (self.app.clone(), BTreeSet::new());
         let mut updates = Vec::new();
-        let mut unsent = Vec::new();
         loop {
             let alone = self.alone();
             if alone.is_none() {
                 self.archive(&mut unsent);
             }
-            let may_order = alone.is_some() && self.chain.unarchived() < UNARCHIVED_LIMIT;
+            let may_order = alone.is_some() && !self.unarchived.is_full();
             tokio::select! {
                 biased;
                 received = delivered.recv_many(&mut updates, BATCH_LIMIT) => {
@@ -131,13 +167,13 @@ impl<M: Machine> Executor<M> {
                 commands = app.commands(clock, &none_taken), if may_order => {
                     let idle = commands.is_empty();
                     if let Some(epoch) = alone {
-                        unsent.extend(self.order(clock, epoch, commands).await?);
+                        self.order(clock, epoch, commands, &mut unsent).await?;
                     }
                     // Many at once share the archive's flushes.
                     if idle {
                         self.chain.flush()?;
                     }
-                    if idle || unsent.len() >= ARCHIVED_AT_ONCE || self.is_old(&unsent) {
+                    if idle || unsent.is_due(self.chain.tip().time_ms) {
                         self.archive(&mut unsent);
                     }
                 }
@@ -152,16 +188,17 @@ impl<M: Machine> Executor<M> {
         self.epochs.alone(number).then_some((number, first))
     }
 
-    /// Orders commands as the only member and executes them. Returns the block, if there was need for
-    /// one, which the engine is to archive.
+    /// Orders commands as the only member and executes them, if there is need for a block, which the
+    /// engine is to archive.
     async fn order(
         &mut self,
         clock: &impl Clock,
         epoch: (u64, u64),
         commands: Vec<bytes::Bytes>,
-    ) -> Result<Option<Certified>, Error> {
+        unsent: &mut Unsent,
+    ) -> Result<(), Error> {
         if commands.is_empty() && !self.chain.block_wanted() {
-            return Ok(None);
+            return Ok(());
         }
         let tip = self.chain.tip();
         let parent = (
@@ -174,20 +211,18 @@ impl<M: Machine> Executor<M> {
         let scheme = scheme.ok_or_else(|| Error::corrupt("an epoch is missing"))?;
         let certified = Certified::sign(&scheme, epoch, block)?;
         let mut next = ordered(certified.block());
-        next.journaled = Some(certified.to_bytes());
+        let bytes = certified.to_bytes();
+        let length = bytes.len();
+        next.journaled = Some(bytes.into());
         self.execute(&[next])?;
-        Ok(Some(certified))
+        self.unarchived.put(certified.block().clone());
+        unsent.add(certified, length);
+        Ok(())
     }
 
-    /// Whether the first of these blocks has waited for the archive long enough.
-    fn is_old(&self, unsent: &[Certified]) -> bool {
-        let first = unsent.first().map(|first| first.block().inner().time_ms);
-        first.is_some_and(|ms| self.chain.tip().time_ms >= ms + ARCHIVED_AFTER_MS)
-    }
-
-    fn archive(&mut self, unsent: &mut Vec<Certified>) {
-        for certified in unsent.drain(..) {
-            certified.archive(&mut self.marshal);
+    fn archive(&mut self, unsent: &mut Unsent) {
+        if let Some(last) = std::mem::take(unsent).last {
+            last.archive(&mut self.marshal);
         }
     }
 
@@ -196,6 +231,7 @@ impl<M: Machine> Executor<M> {
         for update in updates.drain(..) {
             if let Update::Block(block, acknowledgement) = update {
                 self.chain.archived(block.height().get());
+                self.unarchived.remove(&block.digest());
                 waiting.push((block, acknowledgement));
             }
         }

@@ -57,6 +57,7 @@ use self::block::Block;
 use self::epochs::Epochs;
 use self::executor::{Delivery, Executor};
 use self::notes::Notes;
+use self::solo::{Found, Unarchived};
 use crate::Error;
 use crate::chain::{Chain, Origin};
 use crate::machine::Machine;
@@ -308,7 +309,12 @@ where
     .await;
 
     let (deliver, delivered) = mpsc::unbounded_channel();
-    marshal.start(Delivery(deliver), buffer, resolver);
+    let unarchived = Unarchived::default();
+    let found = Found {
+        unarchived: unarchived.clone(),
+        sent: buffer,
+    };
+    marshal.start(Delivery(deliver), found, resolver);
     let (due, due_receiver) = mpsc::unbounded_channel();
     let (turn, mut turns) = mpsc::unbounded_channel();
     let (epoch_ended, mut ended_receiver) = mpsc::unbounded_channel();
@@ -330,6 +336,7 @@ where
         shared: shared.clone(),
         epochs: epochs.clone(),
         marshal: mailbox.clone(),
+        unarchived,
         due,
         turn,
     };
