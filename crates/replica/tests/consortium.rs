@@ -321,11 +321,13 @@ async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
     use salus_proto::command::Action;
     use salus_proto::ids::ProposalId;
     use salus_proto::member::MembershipChange;
+    const ALONE: u64 = 300;
 
     let consortium = Consortium::of(1);
     let founder = &consortium.keys[0];
     let node = consortium.start(0);
-    for sequence in 1..=5 {
+    // A block each, and more than the engine's archive is handed at once.
+    for sequence in 1..=ALONE {
         let command = consortium.command(0, sequence);
         node.replica().submit(command).await.unwrap();
     }
@@ -337,8 +339,10 @@ async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
         proposal: ProposalId([1; 16]),
         change: MembershipChange::Join(newcomer.member.clone()),
     };
-    let joined = replica.submit(consortium.signed(founder, 6, join)).await;
-    assert_eq!(joined.unwrap().index, 5);
+    let joined = replica
+        .submit(consortium.signed(founder, ALONE + 1, join))
+        .await;
+    assert_eq!(joined.unwrap().index, ALONE);
 
     // The second one fetches and checks what was ordered without votes, and then votes.
     let config = consortium.config_of(&newcomer, &consortium.path(1));
@@ -357,7 +361,7 @@ async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
         change: MembershipChange::Leave(newcomer.member.organisation),
     };
     let proposal = ProposalId([2; 16]);
-    let command = consortium.signed(founder, 7, leave(proposal));
+    let command = consortium.signed(founder, ALONE + 2, leave(proposal));
     replica.submit(command).await.unwrap();
     let approve = Action::ApproveMembership { proposal };
     let command = consortium.signed(&newcomer, 2, approve);
@@ -367,7 +371,10 @@ async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
     replica.turned(2).await.unwrap();
     assert_eq!(replica.handed_over(u64::MAX).await.unwrap().len(), 2);
     second.stop().unwrap();
-    let last = replica.submit(consortium.command(0, 8)).await.unwrap();
+    let last = replica
+        .submit(consortium.command(0, ALONE + 3))
+        .await
+        .unwrap();
     let certified = replica.certified_at(last.index + 1).await.unwrap();
     let gone = newcomer.member.organisation.to_string();
     assert!(!certified.note.contains(&gone));
@@ -377,7 +384,7 @@ async fn a_member_alone_takes_in_a_second_and_is_left_alone_again() {
     // The whole chain, of both kinds, is still there and whole.
     let node = consortium.start(0);
     node.replica()
-        .submit(consortium.command(0, 9))
+        .submit(consortium.command(0, ALONE + 4))
         .await
         .unwrap();
 }
