@@ -11,6 +11,10 @@ cargo build --release --package salus
 target="${CARGO_TARGET_DIR:-target}"
 dir="${SALUS_DEMO_DIR:-demo-data}"
 if [ -e "$dir" ]; then
+    if [ ! -d "$dir/consortium" ]; then
+        echo "$dir holds something else than a demonstration. Move it, or name another folder: SALUS_DEMO_DIR=DIR make demo" >&2
+        exit 2
+    fi
     echo "The folder $dir of an earlier demonstration is replaced."
     rm -rf "$dir"
 fi
