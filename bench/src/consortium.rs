@@ -149,6 +149,15 @@ impl Seat {
         self.folder.join("node.toml")
     }
 
+    pub(crate) fn genesis(&self) -> anyhow::Result<Genesis> {
+        read_genesis(self.dir())
+    }
+
+    /// Certificates that vouch for every member's node, PEM.
+    pub(crate) fn authority(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(std::fs::read(self.dir().join("authority.pem"))?)
+    }
+
     fn dir(&self) -> &Path {
         self.folder.parent().unwrap_or(Path::new("."))
     }
@@ -250,8 +259,7 @@ impl Drop for Process {
 
 /// The API of a seat's node.
 pub(crate) fn api(seat: &Seat) -> anyhow::Result<Node> {
-    let authority = std::fs::read(seat.dir().join("authority.pem"))?;
-    Ok(Node::new(&seat.member()?.api, &authority)?)
+    Ok(Node::new(&seat.member()?.api, &seat.authority()?)?)
 }
 
 /// Waits until a node's status is as wished.

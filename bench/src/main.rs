@@ -4,6 +4,8 @@
 //! ```text
 //! salus-bench all        every figure, interleaved rounds, table on stdout, JSON and docs on demand
 //! salus-bench validator  one validator process of the ledger's figures (started by `all`)
+//! salus-bench site       one hospital of the federated round's figures (started by bench/peers)
+//! salus-bench rounds     the job of those figures
 //! ```
 
 #![expect(
@@ -33,6 +35,7 @@ mod measure;
 mod proof;
 mod report;
 mod restart;
+mod rounds;
 mod validator;
 
 use crate::measure::Row;
@@ -48,6 +51,10 @@ enum Arguments {
     All(All),
     /// Run one validator until standard input ends.
     Validator(validator::Arguments),
+    /// Run one hospital of the round's figures until standard input ends.
+    Site(rounds::site::Arguments),
+    /// Run the job of the round's figures on nodes that run, and print what came of it.
+    Rounds(rounds::job::Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -145,6 +152,8 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse() {
         Arguments::All(arguments) => all(&arguments),
         Arguments::Validator(arguments) => validator::run(&arguments).map(|()| true),
+        Arguments::Site(arguments) => rounds::site::run(&arguments).map(|()| true),
+        Arguments::Rounds(arguments) => rounds::job::run(&arguments).map(|()| true),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -60,6 +60,39 @@ impl FixedPoint {
         Some((value as i32, clipped.abs() < difference.abs()))
     }
 
+    /// As [`Self::encode`] for the differences of many values, trained minus base: appends to `payload`
+    /// and returns how many were clipped, or the first that is not finite.
+    pub fn encode_all(
+        self,
+        trained: &[f32],
+        base: &[f32],
+        (part, whole): (u32, u64),
+        payload: &mut Vec<i32>,
+    ) -> Result<u64, usize> {
+        let (clip, scale, bound) = (self.clip(), self.scale(), f64::from(BOUND));
+        let (part, whole) = (f64::from(part), whole_f64(whole));
+        let mut clipped = 0;
+        // In pieces, and without a way out of the inner loop: many values are done at a time.
+        for (at, (trained, base)) in trained.chunks(1024).zip(base.chunks(1024)).enumerate() {
+            let (mut cut, mut strange) = (0u32, 0u32);
+            payload.extend(trained.iter().zip(base).map(|(y, x)| {
+                let difference = f64::from(*y) - f64::from(*x);
+                let kept = difference.clamp(-clip, clip);
+                cut += u32::from(kept.abs() < difference.abs());
+                strange += u32::from(!difference.is_finite());
+                nearest((part * (kept * scale) / whole).clamp(-bound, bound))
+            }));
+            if strange > 0 {
+                let differences = trained.iter().zip(base);
+                let differences = differences.map(|(y, x)| f64::from(*y) - f64::from(*x));
+                let first = differences.take_while(|d| d.is_finite()).count();
+                return Err(at * 1024 + first);
+            }
+            clipped += u64::from(cut);
+        }
+        Ok(clipped)
+    }
+
     /// What an integer stands for.
     pub fn decode(self, value: i64) -> f64 {
         exact(value) / self.scale()
@@ -72,6 +105,23 @@ impl FixedPoint {
         let largest = (bound * u128::from(part)).div_ceil(u128::from(whole.max(1)));
         largest.min(bound) as i32
     }
+}
+
+/// The nearest integer, ties to even, of a number within ±2^30.
+///
+/// Added to 1.5 · 2^52 a number has no room for a fraction, so the addition rounds it, and the low bits of
+/// the sum are the integer. The same bits as `round_ties_even`, which is a call of a library where the
+/// processor's baseline has no such instruction.
+fn nearest(value: f64) -> i32 {
+    const SHIFT: f64 = 6_755_399_441_055_744.0;
+    let [low, _] = halves((value + SHIFT).to_bits());
+    low.cast_signed()
+}
+
+/// The lower and the upper half.
+#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+fn halves(bits: u64) -> [u32; 2] {
+    [bits as u32, (bits >> 32) as u32]
 }
 
 /// An integer below 2^53 as `f64`, without loss.
@@ -97,16 +147,23 @@ impl RingSum {
         Self(vec![0; values])
     }
 
-    /// Adds one payload of the same length.
-    pub fn add(&mut self, payload: &[i32]) -> Result<(), Refusal> {
-        if payload.len() != self.0.len() {
+    /// Adds a payload, or a piece of one, from this value on; as bytes, four each. Refuses what does not
+    /// end within the sum or is cut within a value.
+    pub fn add(&mut self, from: usize, bytes: &[u8]) -> Result<(), Refusal> {
+        let (words, rest) = bytes.as_chunks::<4>();
+        let whole = self.0.len() as u64 * 4;
+        let sums = self
+            .0
+            .get_mut(from..)
+            .and_then(|s| s.get_mut(..words.len()));
+        let Some(sums) = sums.filter(|_| rest.is_empty()) else {
             return Err(Refusal::WrongLength {
-                expected: self.0.len() as u64 * 4,
-                found: payload.len() as u64 * 4,
+                expected: whole,
+                found: from as u64 * 4 + bytes.len() as u64,
             });
-        }
-        for (sum, value) in self.0.iter_mut().zip(payload) {
-            *sum = sum.wrapping_add(value.cast_unsigned());
+        };
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum = sum.wrapping_add(u32::from_le_bytes(*word));
         }
         Ok(())
     }
@@ -119,7 +176,25 @@ impl RingSum {
 
 /// Payload values as bytes: little-endian, four each.
 pub fn to_bytes(payload: &[i32]) -> Vec<u8> {
-    payload.iter().flat_map(|v| v.to_le_bytes()).collect()
+    let mut bytes = vec![0; payload.len() * 4];
+    let (words, _) = bytes.as_chunks_mut::<4>();
+    for (word, value) in words.iter_mut().zip(payload) {
+        *word = value.to_le_bytes();
+    }
+    bytes
+}
+
+/// Whether every value, four bytes each, is at most `largest` in magnitude; else the first that is not.
+pub fn within(bytes: &[u8], largest: i32) -> Result<(), usize> {
+    let (words, _) = bytes.as_chunks::<4>();
+    let size = |word: &[u8; 4]| i32::from_le_bytes(*word).unsigned_abs();
+    // All of them first: without a way out of the loop it is done many at a time.
+    let most = words.iter().map(size).fold(0, u32::max);
+    if most <= largest.unsigned_abs() {
+        return Ok(());
+    }
+    let wrong = words.iter().position(|w| size(w) > largest.unsigned_abs());
+    wrong.map_or(Ok(()), Err)
 }
 
 /// Reads a payload of exactly `values` values.
@@ -152,6 +227,11 @@ mod tests {
         assert!(FixedPoint::new(31).is_err() && FixedPoint::new(7).is_err());
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "within the integers")]
+    fn rounded(value: f64) -> i32 {
+        value.round_ties_even() as i32
+    }
+
     proptest! {
         #[test]
         fn a_sum_is_the_same_in_any_order(
@@ -159,7 +239,7 @@ mod tests {
             seed in any::<u64>(),
         ) {
             let mut forward = RingSum::zero(5);
-            for p in &payloads { forward.add(p).unwrap(); }
+            for p in &payloads { forward.add(0, &to_bytes(p)).unwrap(); }
             let mut state = seed;
             for i in (1..payloads.len()).rev() {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -167,7 +247,7 @@ mod tests {
                 payloads.swap(i, j);
             }
             let mut shuffled = RingSum::zero(5);
-            for p in &payloads { shuffled.add(p).unwrap(); }
+            for p in &payloads { shuffled.add(0, &to_bytes(p)).unwrap(); }
             prop_assert_eq!(forward, shuffled);
         }
 
@@ -184,7 +264,7 @@ mod tests {
                 let (v, _) = f.encode(*d, *n, whole).unwrap();
                 prop_assert!(v.abs() <= FixedPoint::largest(*n, whole));
                 sum += i64::from(v);
-                ring.add(&[v]).unwrap();
+                ring.add(0, &v.to_le_bytes()).unwrap();
             }
             prop_assert_eq!(ring.values().next(), Some(sum));
         }
@@ -197,6 +277,50 @@ mod tests {
             prop_assert!(!clipped);
             let want = d * f64::from(n) / whole_f64(whole);
             prop_assert!((f.decode(i64::from(v)) - want).abs() <= 0.5 / f.scale() + 1e-15);
+        }
+
+        #[test]
+        fn many_values_encode_as_each_one_does(
+            values in prop::collection::vec((-9.0f32..9.0, -0.1f32..0.1), 1..3000),
+            n in 1u32..1000, more in 0u64..1000, strange in any::<prop::sample::Index>(),
+        ) {
+            let f = FixedPoint::new(27).unwrap();
+            let (mut trained, base): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
+            let share = (n, u64::from(n) + more);
+            let each: Vec<(i32, bool)> = trained.iter().zip(&base)
+                .map(|(y, x)| f.encode(f64::from(*y) - f64::from(*x), share.0, share.1).unwrap())
+                .collect();
+            let mut payload = Vec::new();
+            let clipped = f.encode_all(&trained, &base, share, &mut payload);
+            prop_assert_eq!(clipped, Ok(each.iter().filter(|(_, cut)| *cut).count() as u64));
+            prop_assert_eq!(payload, each.iter().map(|(v, _)| *v).collect::<Vec<_>>());
+            let at = strange.index(trained.len());
+            trained[at] = f32::NAN;
+            prop_assert_eq!(f.encode_all(&trained, &base, share, &mut Vec::new()), Err(at));
+        }
+
+        #[test]
+        fn integers_are_the_nearest(value in -1_073_741_824.0f64..1_073_741_824.0, half in any::<i16>()) {
+            prop_assert_eq!(nearest(value), rounded(value));
+            let half = f64::from(half) + 0.5;
+            prop_assert_eq!(nearest(half), rounded(half));
+        }
+
+        #[test]
+        fn pieces_add_up_to_the_whole_and_large_values_are_found(
+            payload in prop::collection::vec(any::<i32>(), 1..40), cut in any::<prop::sample::Index>(),
+            largest in 0..i32::MAX,
+        ) {
+            let bytes = to_bytes(&payload);
+            let cut = cut.index(payload.len());
+            let (mut whole, mut pieces) = (RingSum::zero(payload.len()), RingSum::zero(payload.len()));
+            whole.add(0, &bytes).unwrap();
+            pieces.add(cut, &bytes[cut * 4..]).unwrap();
+            pieces.add(0, &bytes[..cut * 4]).unwrap();
+            prop_assert_eq!(&whole, &pieces);
+            prop_assert!(whole.add(1, &bytes).is_err() && whole.add(0, &bytes[1..]).is_err());
+            let first = payload.iter().position(|v| v.unsigned_abs() > largest.unsigned_abs());
+            prop_assert_eq!(within(&bytes, largest), first.map_or(Ok(()), Err));
         }
 
         #[test]

@@ -1,12 +1,15 @@
 //! Which values travel, in which order; and a model as those values.
 
+use salus_crypto::digest::Sha256;
 use salus_proto::Digest;
 use salus_proto::federated::{Plan, Strategy, TensorPolicy};
 
-use crate::{Refusal, digest};
+use crate::Refusal;
 
 /// Most values a model may have: 2^28 (1 GiB as `f32`).
 pub const VALUES_LIMIT: usize = 1 << 28;
+/// Values that are written at a time.
+const PIECE_VALUES: usize = 1 << 14;
 /// Most tensors a model may have.
 pub const TENSORS_LIMIT: usize = 4096;
 
@@ -140,7 +143,7 @@ impl Model {
                 found: values.len() as u64 * 4,
             });
         }
-        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        if let Some(at) = strange(&values) {
             let (tensor, index) = layout.locate(at);
             return Err(Refusal::NotFinite {
                 tensor: tensor.to_owned(),
@@ -157,11 +160,24 @@ impl Model {
 
     /// The bytes that sites download.
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.values
-            .iter()
-            .chain(&self.controls)
-            .flat_map(|v| v.to_le_bytes())
-            .collect()
+        let mut bytes = Vec::with_capacity((self.values.len() + self.controls.len()) * 4);
+        self.pieces(|piece| bytes.extend_from_slice(piece));
+        bytes
+    }
+
+    /// [`Self::to_bytes`] in pieces, so that nobody needs room for all of it.
+    pub fn pieces(&self, mut take: impl FnMut(&[u8])) {
+        let mut piece = vec![0; PIECE_VALUES * 4];
+        for values in [&self.values, &self.controls] {
+            for values in values.chunks(PIECE_VALUES) {
+                let bytes = &mut piece[..values.len() * 4];
+                let (words, _) = bytes.as_chunks_mut::<4>();
+                for (word, value) in words.iter_mut().zip(values) {
+                    *word = value.to_le_bytes();
+                }
+                take(bytes);
+            }
+        }
     }
 
     /// Reads what [`Self::to_bytes`] wrote; refuses another length and values that are not finite.
@@ -175,7 +191,7 @@ impl Model {
         let (words, _) = bytes.as_chunks::<4>();
         let mut values: Vec<f32> = words.iter().map(|w| f32::from_le_bytes(*w)).collect();
         let controls = values.split_off(layout.values());
-        if let Some(at) = controls.iter().position(|v| !v.is_finite()) {
+        if let Some(at) = strange(&controls) {
             let (tensor, index) = layout.locate(at);
             return Err(Refusal::NotFinite {
                 tensor: tensor.to_owned(),
@@ -190,6 +206,20 @@ impl Model {
 
     /// Digest of [`Self::to_bytes`].
     pub fn digest(&self) -> Digest {
-        digest(&self.to_bytes())
+        let mut hasher = Sha256::new();
+        self.pieces(|piece| hasher.update(piece));
+        hasher.finish()
     }
+}
+
+/// The first value that is not finite.
+pub(crate) fn strange(values: &[f32]) -> Option<usize> {
+    // All of them first: without a way out of the loop it is done many at a time.
+    let all = values
+        .iter()
+        .fold(true, |all, value| all & value.is_finite());
+    if all {
+        return None;
+    }
+    values.iter().position(|value| !value.is_finite())
 }

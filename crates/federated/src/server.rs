@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use salus_crypto::digest::Sha256;
 use salus_proto::Digest;
 use salus_proto::federated::{Strategy, Update};
 use salus_proto::ids::OrganisationId;
 
 use crate::fixed::{self, FixedPoint, RingSum, exact, whole_f64};
+use crate::layout::strange;
 use crate::strategy::fedadagrad::FedAdagrad;
 use crate::strategy::fedadam::FedAdam;
 use crate::strategy::fedavg::FedAvg;
@@ -19,6 +21,9 @@ use crate::{Job, Model, Refusal, digest};
 
 /// First bytes of a stored state.
 const STATE_TAG: &[u8; 25] = b"salus/v1/federated-state\0";
+
+/// Moments that are written at a time.
+const PIECE_VALUES: usize = 1 << 13;
 
 /// The model of the current round and what the server optimiser remembers. Its size does not grow
 /// with rounds or sites.
@@ -39,7 +44,8 @@ pub struct Aggregation {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Updates {
-    Summed(RingSum),
+    /// Nothing until the first one.
+    Summed(Option<RingSum>),
     Kept(BTreeMap<OrganisationId, Vec<i32>>),
 }
 
@@ -93,10 +99,11 @@ impl Server {
         }
         let mut next = self.clone();
         match &aggregation.updates {
-            Updates::Summed(sum) => next.add_mean(job, sum, survivors)?,
+            Updates::Summed(Some(sum)) => next.add_mean(job, sum, survivors)?,
+            Updates::Summed(None) => return Err(Refusal::WrongSurvivors),
             Updates::Kept(updates) => next.add_robust(job, updates)?,
         }
-        if let Some(at) = next.model.values.iter().position(|v| !v.is_finite()) {
+        if let Some(at) = strange(&next.model.values) {
             let (tensor, index) = job.layout().locate(at);
             return Err(Refusal::NotFinite {
                 tensor: tensor.to_owned(),
@@ -261,11 +268,22 @@ impl Server {
 
     /// The state as bytes, from which the job resumes with the same bits.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut out = STATE_TAG.to_vec();
-        out.extend(self.round.to_le_bytes());
-        out.extend(self.model.to_bytes());
-        out.extend(self.moments.iter().flat_map(|m| m.to_le_bytes()));
+        let mut out = Vec::new();
+        self.pieces(|piece| out.extend_from_slice(piece));
         out
+    }
+
+    /// [`Self::to_bytes`] in pieces, so that nobody needs room for all of it.
+    pub fn pieces(&self, mut take: impl FnMut(&[u8])) {
+        take(STATE_TAG);
+        take(&self.round.to_le_bytes());
+        self.model.pieces(&mut take);
+        let mut piece = Vec::new();
+        for moments in self.moments.chunks(PIECE_VALUES) {
+            piece.clear();
+            piece.extend(moments.iter().flat_map(|m| m.to_le_bytes()));
+            take(&piece);
+        }
     }
 
     /// Reads what [`Self::to_bytes`] wrote for the same job.
@@ -294,7 +312,9 @@ impl Server {
 
     /// Digest of [`Self::to_bytes`].
     pub fn digest(&self) -> Digest {
-        digest(&self.to_bytes())
+        let mut hasher = Sha256::new();
+        self.pieces(|piece| hasher.update(piece));
+        hasher.finish()
     }
 
     /// Where the bytes that sites download lie within [`Self::to_bytes`].
@@ -317,7 +337,7 @@ impl Aggregation {
         let updates = if job.compares() {
             Updates::Kept(BTreeMap::new())
         } else {
-            Updates::Summed(RingSum::zero(job.layout().payload_values()))
+            Updates::Summed(None)
         };
         Self {
             sites: BTreeSet::new(),
@@ -350,32 +370,79 @@ impl Aggregation {
         site: OrganisationId,
         payload: &[u8],
     ) -> Result<(), Refusal> {
-        let (part, whole) = job.share(site)?;
+        check(job, site, 0, payload)?;
+        let expected = job.layout().payload_bytes();
+        if payload.len() as u64 != expected {
+            let found = payload.len() as u64;
+            return Err(Refusal::WrongLength { expected, found });
+        }
         if self.sites.contains(&site) {
             return Err(Refusal::Duplicate(site));
         }
-        let values = fixed::from_bytes(payload, job.layout().payload_values())?;
-        let largest = FixedPoint::largest(part, whole);
-        if let Some(index) = values
-            .iter()
-            .position(|v| v.unsigned_abs() > largest.unsigned_abs())
-        {
-            return Err(Refusal::OutOfRange { site, index });
+        self.add_piece(job, site, 0, payload)
+    }
+
+    /// Adds a piece of a payload, from value `from` on, that [`check`] has found to be in range; pieces
+    /// come in order, and with the last one the site counts. After a refusal, or when no more
+    /// pieces come, the sum is of no use.
+    pub fn add_piece(
+        &mut self,
+        job: &Job,
+        site: OrganisationId,
+        from: usize,
+        piece: &[u8],
+    ) -> Result<(), Refusal> {
+        if self.sites.contains(&site) {
+            return Err(Refusal::Duplicate(site));
         }
+        let values = job.layout().payload_values();
+        let end = from + piece.len() / 4;
         match &mut self.updates {
-            Updates::Summed(sum) => sum.add(&values)?,
+            Updates::Summed(sum) => sum
+                .get_or_insert_with(|| RingSum::zero(values))
+                .add(from, piece)?,
             Updates::Kept(kept) => {
-                kept.insert(site, values);
+                let kept = kept
+                    .entry(site)
+                    .or_insert_with(|| Vec::with_capacity(values));
+                if kept.len() != from || end > values {
+                    return Err(Refusal::WrongLength {
+                        expected: values as u64 * 4,
+                        found: end as u64 * 4,
+                    });
+                }
+                kept.extend(fixed::from_bytes(piece, piece.len() / 4)?);
             }
         }
-        self.sites.insert(site);
+        if end == values {
+            self.sites.insert(site);
+        }
         Ok(())
+    }
+
+    /// Forgets all updates and gives their room back.
+    pub fn clear(&mut self) {
+        self.sites.clear();
+        match &mut self.updates {
+            Updates::Summed(sum) => *sum = None,
+            Updates::Kept(kept) => kept.clear(),
+        }
     }
 
     /// Whose updates have been added.
     pub fn sites(&self) -> &BTreeSet<OrganisationId> {
         &self.sites
     }
+}
+
+/// Refuses a piece of a payload, from value `from` on, with a value beyond what the site may send.
+pub fn check(job: &Job, site: OrganisationId, from: usize, piece: &[u8]) -> Result<(), Refusal> {
+    let (part, whole) = job.share(site)?;
+    let found = fixed::within(piece, FixedPoint::largest(part, whole));
+    found.map_err(|at| Refusal::OutOfRange {
+        site,
+        index: from + at,
+    })
 }
 
 fn mean(fixed: FixedPoint, sum: i64, count: usize) -> f64 {

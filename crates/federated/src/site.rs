@@ -13,6 +13,8 @@ pub struct Upload {
     pub update: Update,
     /// One integer for each value of the layout, then the controls' where they travel.
     pub payload: Vec<i32>,
+    /// The payload as it is sent: what the header's digest covers.
+    pub bytes: Vec<u8>,
 }
 
 /// A round as a site sees it when it begins to train.
@@ -36,6 +38,16 @@ impl<'a> Assignment<'a> {
                 found,
             });
         }
+        Self::verified(job, round, named, base)
+    }
+
+    /// As [`Self::new`], for a model whose bytes the caller has checked against the digest.
+    pub fn verified(
+        job: &Job,
+        round: u32,
+        named: Digest,
+        base: &'a Model,
+    ) -> Result<Self, Refusal> {
         if round >= job.plan().rounds {
             return Err(Refusal::WrongRound {
                 expected: job.plan().rounds - 1,
@@ -74,23 +86,17 @@ impl<'a> Assignment<'a> {
             });
         }
         let (part, whole) = job.share(site)?;
-        let differences = trained
-            .iter()
-            .zip(&self.base.values)
-            .map(|(y, x)| f64::from(*y) - f64::from(*x));
-        let all = differences.chain(controls.iter().map(|c| f64::from(*c)));
+        let nothing = vec![0.0; controls.len()];
         let mut payload = Vec::with_capacity(layout.payload_values());
         let mut clipped = 0u64;
-        for (index, difference) in all.enumerate() {
-            let Some((value, cut)) = job.fixed().encode(difference, part, whole) else {
-                let (tensor, index) = layout.locate(index);
-                return Err(Refusal::NotFinite {
-                    tensor: tensor.to_owned(),
-                    index,
-                });
-            };
-            clipped += u64::from(cut);
-            payload.push(value);
+        for (trained, base) in [(trained, self.base.values.as_slice()), (controls, &nothing)] {
+            let (fixed, before) = (job.fixed(), payload.len());
+            let cut = fixed.encode_all(trained, base, (part, whole), &mut payload);
+            clipped += cut.map_err(|at| {
+                let (tensor, index) = layout.locate(before + at);
+                let tensor = tensor.to_owned();
+                Refusal::NotFinite { tensor, index }
+            })?;
         }
         let bytes = fixed::to_bytes(&payload);
         let update = Update {
@@ -104,7 +110,11 @@ impl<'a> Assignment<'a> {
             clipped,
             metrics: report(job, metrics),
         };
-        Ok(Upload { update, payload })
+        Ok(Upload {
+            update,
+            payload,
+            bytes,
+        })
     }
 }
 

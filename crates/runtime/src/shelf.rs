@@ -8,11 +8,11 @@
 //! stands for half a file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use salus_proto::Digest;
 
@@ -20,6 +20,8 @@ use crate::error::{self, Error, Result};
 
 /// Longest name, bytes.
 const NAME_LIMIT: usize = 200;
+/// Bytes that are read or written at a time.
+const PIECE: usize = 256 << 10;
 /// Ending of a file that is still arriving.
 const ARRIVING: &str = ".part";
 /// Ending of a file that is being written.
@@ -82,6 +84,52 @@ impl Shelf {
         .await
     }
 
+    /// As [`Shelf::put`] for bytes that are written piece by piece: `write` is called once, with what takes
+    /// them. Returns their digest and what `write` returned.
+    ///
+    /// # Errors
+    /// As [`Shelf::put`].
+    pub async fn put_pieces<T: Send + 'static>(
+        &self,
+        name: &str,
+        write: impl FnOnce(&mut dyn FnMut(&[u8])) -> T + Send + 'static,
+    ) -> Result<(Digest, T)> {
+        let name = checked(name)?;
+        self.work(move |folder| {
+            let beside = folder.join(format!("{name}{WRITING}"));
+            let mut file = BufWriter::with_capacity(PIECE, create(&beside)?);
+            let (mut hasher, mut outcome) = (Context::new(&SHA256), Ok(()));
+            let returned = write(&mut |piece| {
+                hasher.update(piece);
+                if outcome.is_ok() {
+                    outcome = file.write_all(piece);
+                }
+            });
+            outcome?;
+            file.into_inner()
+                .map_err(io::IntoInnerError::into_error)?
+                .sync_all()?;
+            settle(folder, &beside, &name)?;
+            Ok((finish(hasher), returned))
+        })
+        .await
+    }
+
+    /// As [`Shelf::put`] without waiting for the disk: it outlives the process, but a power cut may lose or
+    /// spoil it, so whoever reads it checks it.
+    ///
+    /// # Errors
+    /// As [`Shelf::put`].
+    pub async fn put_loosely(&self, name: &str, bytes: Bytes) -> Result<()> {
+        let name = checked(name)?;
+        self.work(move |folder| {
+            let beside = folder.join(format!("{name}{WRITING}"));
+            create(&beside)?.write_all(&bytes)?;
+            fs::rename(beside, folder.join(name))
+        })
+        .await
+    }
+
     /// A whole file of at most `limit` bytes; `None` if there is none.
     ///
     /// # Errors
@@ -118,10 +166,7 @@ impl Shelf {
         if found == expected {
             return Ok(Some(bytes));
         }
-        Err(Error::Corrupt {
-            what: format!("the file {name}"),
-            detail: "it has another digest".into(),
-        })
+        Err(corrupt(name))
     }
 
     /// A file's length in bytes; `None` if there is none.
@@ -165,12 +210,19 @@ impl Shelf {
     }
 
     /// Adds a piece to a file that is arriving, if it begins where the last one ended and nothing
-    /// exceeds `limit` bytes.
+    /// exceeds `limit` bytes. The piece may be in parts.
     ///
     /// # Errors
     /// [`Error::TooLarge`]; failures of the disk.
-    pub async fn append(&self, name: &str, at: u64, piece: Bytes, limit: u64) -> Result<Appended> {
-        let size = at.saturating_add(piece.len() as u64);
+    pub async fn append(
+        &self,
+        name: &str,
+        at: u64,
+        piece: Vec<Bytes>,
+        limit: u64,
+    ) -> Result<Appended> {
+        let length = piece.iter().map(|part| part.len() as u64).sum();
+        let size = at.saturating_add(length);
         if size > limit {
             let what = "bytes of an arriving file";
             return Err(Error::TooLarge { what, size, limit });
@@ -184,43 +236,87 @@ impl Shelf {
                 return Ok(Appended::Expected(arrived));
             }
             file.seek(SeekFrom::Start(at))?;
-            file.write_all(&piece)?;
+            for part in piece {
+                file.write_all(&part)?;
+            }
             Ok(Appended::Now(size))
         })
         .await
     }
 
-    /// Gives a file that has arrived its name and returns its bytes. One with another digest is thrown
-    /// away; `None` when nothing has arrived under that name.
+    /// Gives a file that has arrived its name, after `look` has seen all of it in pieces, each with where it
+    /// begins; returns what `look` made of `state`, or `None` when nothing has arrived under that name. One
+    /// with another digest is thrown away.
     ///
     /// # Errors
     /// [`Error::WrongDigest`]; failures of the disk.
-    pub async fn complete(&self, name: &str, expected: Digest) -> Result<Option<Bytes>> {
+    pub async fn complete<S: Send + 'static>(
+        &self,
+        name: &str,
+        expected: Digest,
+        state: S,
+        look: impl Fn(&mut S, u64, &[u8]) + Send + 'static,
+    ) -> Result<Option<S>> {
         let name = checked(name)?;
         let done = self
             .work(move |folder| {
                 let part = folder.join(format!("{name}{ARRIVING}"));
-                let mut file = match File::open(&part) {
-                    Ok(file) => file,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                    Err(error) => return Err(error),
+                let Some(mut file) = existing(&part)? else {
+                    return Ok(None);
                 };
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes)?;
-                if sha256(&bytes) != expected {
+                let (found, state) = in_pieces(&mut file, state, look)?;
+                if found != expected {
                     fs::remove_file(&part)?;
                     return Ok(Some(None));
                 }
                 file.sync_all()?;
                 settle(folder, &part, &name)?;
-                Ok(Some(Some(Bytes::from(bytes))))
+                Ok(Some(Some(state)))
             })
             .await?;
         match done {
             None => Ok(None),
             Some(None) => Err(Error::WrongDigest { expected }),
-            Some(bytes) => Ok(bytes),
+            Some(state) => Ok(state),
         }
+    }
+
+    /// Checks a file against its digest while `look` sees all of it, as in [`Shelf::complete`].
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where the stored bytes have another digest; failures of the disk.
+    pub async fn check<S: Send + 'static>(
+        &self,
+        name: &str,
+        expected: Digest,
+        state: S,
+        look: impl Fn(&mut S, u64, &[u8]) + Send + 'static,
+    ) -> Result<Option<S>> {
+        let file = checked(name)?;
+        let done = self
+            .work(move |folder| match existing(&folder.join(file))? {
+                Some(mut file) => in_pieces(&mut file, state, look).map(Some),
+                None => Ok(None),
+            })
+            .await?;
+        match done {
+            Some((found, _)) if found != expected => Err(corrupt(name)),
+            done => Ok(done.map(|(_, state)| state)),
+        }
+    }
+
+    /// As [`Shelf::complete`] without waiting for the disk: a power cut may lose or spoil the file, so
+    /// whoever reads it checks it, and its digest is not looked at here.
+    ///
+    /// # Errors
+    /// Failures of the disk.
+    pub async fn complete_loosely(&self, name: &str) -> Result<()> {
+        let name = checked(name)?;
+        self.work(move |folder| {
+            let part = folder.join(format!("{name}{ARRIVING}"));
+            fs::rename(part, folder.join(name))
+        })
+        .await
     }
 
     /// Removes a file, arrived or arriving; it need not exist.
@@ -273,9 +369,50 @@ fn checked(name: &str) -> Result<String> {
 }
 
 fn sha256(bytes: &[u8]) -> Digest {
+    let mut hasher = Context::new(&SHA256);
+    hasher.update(bytes);
+    finish(hasher)
+}
+
+fn finish(hasher: Context) -> Digest {
     let mut out = Digest::default();
-    out.0.copy_from_slice(digest(&SHA256, bytes).as_ref());
+    out.0.copy_from_slice(hasher.finish().as_ref());
     out
+}
+
+fn corrupt(name: &str) -> Error {
+    Error::Corrupt {
+        what: format!("the file {name}"),
+        detail: "it has another digest".into(),
+    }
+}
+
+fn existing(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The digest of a file, and what `look` made of its pieces. All but the last have the same length.
+fn in_pieces<S>(
+    file: &mut File,
+    mut state: S,
+    look: impl Fn(&mut S, u64, &[u8]),
+) -> io::Result<(Digest, S)> {
+    let (mut hasher, mut at) = (Context::new(&SHA256), 0);
+    let mut piece = Vec::with_capacity(PIECE);
+    loop {
+        piece.clear();
+        (&*file).take(PIECE as u64).read_to_end(&mut piece)?;
+        if piece.is_empty() {
+            return Ok((finish(hasher), state));
+        }
+        hasher.update(&piece);
+        look(&mut state, at, &piece);
+        at += piece.len() as u64;
+    }
 }
 
 fn length(path: &Path) -> io::Result<Option<u64>> {
@@ -327,7 +464,7 @@ mod tests {
         let (shelf, folder) = shelf().await;
         let whole = b"hello, world";
         let name = "a-1";
-        let piece = |range: Range<usize>| Bytes::copy_from_slice(&whole[range]);
+        let piece = |range: Range<usize>| vec![Bytes::copy_from_slice(&whole[range])];
         assert_eq!(
             shelf.append(name, 0, piece(0..5), 12).await.unwrap(),
             Appended::Now(5)
@@ -344,9 +481,14 @@ mod tests {
             Err(Error::TooLarge { .. })
         ));
         assert_eq!(again.get(name, 100).await.unwrap(), None, "not yet a file");
-        let bytes = again.complete(name, sha256(whole)).await.unwrap().unwrap();
-        assert_eq!(&bytes[..], whole);
-        assert_eq!(again.complete(name, sha256(whole)).await.unwrap(), None);
+        let look =
+            |seen: &mut Vec<(u64, Vec<u8>)>, at, piece: &[u8]| seen.push((at, piece.to_vec()));
+        let seen = again.complete(name, sha256(whole), Vec::new(), look).await;
+        assert_eq!(seen.unwrap().unwrap(), [(0, whole.to_vec())]);
+        let complete = again.complete(name, sha256(whole), Vec::new(), look).await;
+        assert_eq!(complete.unwrap(), None, "it has its name already");
+        let seen = again.check(name, sha256(whole), Vec::new(), look).await;
+        assert_eq!(seen.unwrap().unwrap(), [(0, whole.to_vec())]);
         assert_eq!(again.range(name, 7..99).await.unwrap(), "world");
         assert!(again.get(name, 11).await.is_err());
         let checked = again.get_checked(name, sha256(whole), 12).await.unwrap();
@@ -360,11 +502,16 @@ mod tests {
         let (shelf, folder) = shelf().await;
         let expected = sha256(b"right");
         shelf
-            .append("x", 0, Bytes::from_static(b"wrong"), 5)
+            .append(
+                "x",
+                0,
+                vec![Bytes::from_static(b"wro"), Bytes::from_static(b"ng")],
+                5,
+            )
             .await
             .unwrap();
         assert!(matches!(
-            shelf.complete("x", expected).await,
+            shelf.complete("x", expected, (), |(), _, _| {}).await,
             Err(Error::WrongDigest { .. })
         ));
         assert_eq!(shelf.arrived("x").await.unwrap(), 0);
@@ -374,6 +521,36 @@ mod tests {
             shelf.get_checked("x", expected, 5).await,
             Err(Error::Corrupt { .. })
         ));
+        assert!(matches!(
+            shelf.check("x", expected, (), |(), _, _| {}).await,
+            Err(Error::Corrupt { .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn what_comes_in_pieces_has_the_digest_of_the_whole() {
+        let (shelf, _folder) = shelf().await;
+        let parts: Vec<Vec<u8>> = (0..7).map(|n| vec![n; 100_000]).collect();
+        let whole = parts.concat();
+        let write = move |take: &mut dyn FnMut(&[u8])| parts.iter().for_each(|part| take(part));
+        let (digest, ()) = shelf.put_pieces("p", write).await.unwrap();
+        assert_eq!(digest, sha256(&whole));
+        let read = shelf.get_checked("p", sha256(&whole), 700_000).await;
+        assert_eq!(read.unwrap().unwrap(), whole);
+
+        shelf
+            .append("q", 0, vec![whole.clone().into()], 700_000)
+            .await
+            .unwrap();
+        shelf.complete_loosely("q").await.unwrap();
+        shelf.put_loosely("r", whole.clone().into()).await.unwrap();
+        for name in ["q", "r"] {
+            assert_eq!(
+                shelf.get(name, 700_000).await.unwrap().unwrap(),
+                whole,
+                "{name}"
+            );
+        }
     }
 
     #[tokio::test]

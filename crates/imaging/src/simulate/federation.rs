@@ -4,7 +4,7 @@ use std::path::Path;
 
 use salus_federated::round::{Effect, Event};
 use salus_federated::site::Assignment;
-use salus_federated::{Aggregation, Job, Model as Shared, Round, Server, fixed};
+use salus_federated::{Aggregation, Job, Model as Shared, Round, Server};
 use salus_proto::TimestampMs;
 use salus_proto::federated::{Normalisation, Strategy, Update};
 
@@ -145,7 +145,7 @@ fn one_round(
         let assignment = Assignment::new(job, number, named, &base)?;
         let (upload, loss) = train_site(setting, job, site, &assignment)?;
         // From here on everything is what a coordinator does with received bytes.
-        let (header, payload) = (upload.update.to_bytes(), fixed::to_bytes(&upload.payload));
+        let (header, payload) = (upload.update.to_bytes(), upload.bytes);
         let update = Update::from_bytes(&header).map_err(|e| Error::Device(e.to_string()))?;
         report.bytes_down += broadcast.len() as u64;
         report.bytes_up += (header.len() + payload.len()) as u64;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use salus_contract::table::{
-    DataSets, Job as Row, JobStage as Stage, Offered, Rounds, Updates, get,
+    DataSets, Job as Row, JobStage as Stage, Jobs, Offered, Rounds, Updates, get,
 };
 use salus_federated::{Job, Server};
 use salus_policy::{Operation, Relation};
@@ -34,6 +34,8 @@ use crate::training::{coordinator, job_of, name};
 
 /// How long a caller may wait for a job to change.
 const WAIT: Duration = Duration::from_secs(25);
+/// How far this node's copy of the ledger may be behind a site's.
+const BEHIND: Duration = Duration::from_secs(10);
 /// Rounds of a job's history, and uses of a model, that are told.
 const HISTORY_LIMIT: u32 = 1000;
 
@@ -313,6 +315,38 @@ impl App {
         Ok(self.desk()?.shelf().range(&file.file, start..end).await?)
     }
 
+    /// Waits, for a moment, until this node's copy of the ledger has come to a round that a site has seen
+    /// opened before.
+    pub(crate) async fn see_round(&self, id: JobId, round: u32) -> Result<()> {
+        let mut projected = self.projected.subscribe();
+        let reached = async {
+            loop {
+                projected.mark_unchanged();
+                let row = get::<Jobs>(&*self.view()?, &id).ok_or_else(Problem::not_found)?;
+                let seen = row.round > round || row.round == round && row.stage != Stage::Between;
+                if seen || row.round + 1 < round || projected.changed().await.is_err() {
+                    return Ok(());
+                }
+            }
+        };
+        let waited = clock::timeout(&*self.clock, BEHIND, reached).await;
+        waited.unwrap_or(Ok(()))
+    }
+
+    /// Refuses, before a body is read, a piece from who sends none.
+    pub(crate) async fn may_send(
+        &self,
+        actor: &Actor,
+        id: JobId,
+        round: Option<u32>,
+    ) -> Result<()> {
+        if let Some(round) = round {
+            actor.must(Operation::FetchTraining, Relation::Stranger)?;
+            self.see_round(id, round).await?;
+        }
+        self.arriving(actor, id, round).map(drop)
+    }
+
     /// How far the caller's upload is.
     pub(crate) async fn training_upload(
         &self,
@@ -320,6 +354,7 @@ impl App {
         id: JobId,
         round: Option<u32>,
     ) -> Result<TrainingUpload> {
+        self.may_send(actor, id, round).await?;
         let (file, _) = self.arriving(actor, id, round)?;
         let shelf = self.desk()?.shelf();
         Ok(TrainingUpload {
@@ -328,7 +363,7 @@ impl App {
         })
     }
 
-    /// Takes a piece of the caller's upload. One that begins elsewhere changes nothing; the answer says
+    /// Takes a piece of the caller's upload, in parts. One that begins elsewhere changes nothing; the answer says
     /// where to go on.
     pub(crate) async fn put_training(
         &self,
@@ -336,7 +371,7 @@ impl App {
         id: JobId,
         round: Option<u32>,
         at: u64,
-        piece: Bytes,
+        piece: Vec<Bytes>,
     ) -> Result<TrainingUpload> {
         let (file, limit) = self.arriving(actor, id, round)?;
         let desk = self.desk()?;
@@ -373,8 +408,8 @@ impl App {
         let desk = self.desk()?;
         let (job, _) = job_of(&*self.view()?, id)?;
         let expected = job.plan().initial_model;
-        let arrived = desk.shelf().complete(&file, expected).await?;
-        if arrived.is_none() && desk.shelf().length(&file).await? != Some(length) {
+        let arrived = desk.shelf().complete(&file, expected, (), |(), _, _| {});
+        if arrived.await?.is_none() && desk.shelf().length(&file).await? != Some(length) {
             return Err(Problem::conflict("incomplete", "Upload the model first"));
         }
         desk.moved.send_modify(|count| *count += 1);

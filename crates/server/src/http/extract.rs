@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::header;
 use axum::http::request::Parts;
@@ -69,6 +70,25 @@ pub(crate) fn expect_media_type(request: &Request, expected: &'static str) -> Re
 
 /// Reads a body of at most `limit` bytes. A longer one that says so is refused unread.
 pub(crate) async fn read_body(request: Request, limit: usize) -> Result<Bytes> {
+    match bounded(request, limit)?.collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) => Err(unreadable(&*error, limit)),
+    }
+}
+
+/// As [`read_body`], in the parts that it came in: it is in memory once.
+pub(crate) async fn read_parts(request: Request, limit: usize) -> Result<Vec<Bytes>> {
+    let mut body = bounded(request, limit)?;
+    let mut parts = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| unreadable(&*error, limit))?;
+        // Trailers say nothing here.
+        parts.extend(frame.into_data());
+    }
+    Ok(parts)
+}
+
+fn bounded(request: Request, limit: usize) -> Result<Limited<Body>> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
@@ -76,12 +96,13 @@ pub(crate) async fn read_body(request: Request, limit: usize) -> Result<Bytes> {
     if announced.is_some_and(|length| length > limit as u64) {
         return Err(Problem::too_large(limit));
     }
-    match Limited::new(request.into_body(), limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-            Err(Problem::too_large(limit))
-        }
-        Err(_) => Err(Problem::malformed("the body ended early")),
+    Ok(Limited::new(request.into_body(), limit))
+}
+
+fn unreadable(error: &(dyn std::error::Error + Send + Sync + 'static), limit: usize) -> Problem {
+    match error.downcast_ref::<LengthLimitError>() {
+        Some(_) => Problem::too_large(limit),
+        None => Problem::malformed("the body ended early"),
     }
 }
 

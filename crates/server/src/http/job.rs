@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use futures_util::stream;
-use salus_crypto::digest::sha256;
+use salus_crypto::digest::Sha256;
 use salus_proto::api::Page;
 use salus_proto::api::problem::Problem as ProblemBody;
 use salus_proto::api::training::{
@@ -22,14 +22,14 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Json, Paging, Path, Query, expect_media_type, read_body};
+use super::extract::{Json, Paging, Path, Query, expect_media_type, read_body, read_parts};
 use super::record::{Asked, asked};
 use crate::app::job::{JobFile, StoredFile};
 use crate::app::{Actor, App};
 use crate::problem::{Problem, Result};
 
 /// Bytes of a file that are read at once.
-const READ_BYTES: u64 = 1 << 20;
+const READ_BYTES: u64 = 256 << 10;
 /// Largest prediction request: an image in base64 and a command.
 const PREDICTION_LIMIT: usize = IMAGE_LIMIT / 3 * 4 + (256 << 10);
 
@@ -215,7 +215,7 @@ async fn model(
     headers: HeaderMap,
 ) -> Result<Response> {
     let file = app.job_file(&actor, job, JobFile::Model(round)).await?;
-    send(app, file, &headers).await
+    send(app, file, &headers)
 }
 
 /// The coordinator's state before a round, from 1
@@ -232,7 +232,7 @@ async fn state(
     headers: HeaderMap,
 ) -> Result<Response> {
     let file = app.job_file(&actor, job, JobFile::State(round)).await?;
-    send(app, file, &headers).await
+    send(app, file, &headers)
 }
 
 /// A site's update in a round, for a member that adds the round up again
@@ -250,7 +250,7 @@ async fn received(
 ) -> Result<Response> {
     let wanted = JobFile::Update(round, site);
     let file = app.job_file(&actor, job, wanted).await?;
-    send(app, file, &headers).await
+    send(app, file, &headers)
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -287,7 +287,7 @@ async fn put_update(
     request: Request,
 ) -> Result<Json<TrainingUpload>> {
     // Asked first, so that only a site of the job may make this node read so much.
-    app.training_upload(&actor, job, Some(round)).await?;
+    app.may_send(&actor, job, Some(round)).await?;
     let piece = piece(request).await?;
     let state = app.put_training(&actor, job, Some(round), at, piece).await;
     state.map(Json)
@@ -336,7 +336,7 @@ async fn put_initial(
     Query(At { at }): Query<At>,
     request: Request,
 ) -> Result<Json<TrainingUpload>> {
-    app.training_upload(&actor, job, None).await?;
+    app.may_send(&actor, job, None).await?;
     let piece = piece(request).await?;
     app.put_training(&actor, job, None, at, piece)
         .await
@@ -373,20 +373,25 @@ async fn predict(
     app.predict(&actor, request).await.map(Json)
 }
 
-/// A piece of an upload, checked against its `Content-Digest` (RFC 9530) where it has one.
-async fn piece(request: Request) -> Result<Bytes> {
+/// A piece of an upload in the parts that it came in, checked against its `Content-Digest` (RFC 9530) where
+/// it has one.
+async fn piece(request: Request) -> Result<Vec<Bytes>> {
     expect_media_type(&request, "application/octet-stream")?;
     let digest = request.headers().get("content-digest").cloned();
-    let bytes = read_body(request, PIECE_LIMIT).await?;
+    let parts = read_parts(request, PIECE_LIMIT).await?;
     let Some(digest) = digest else {
-        return Ok(bytes);
+        return Ok(parts);
     };
-    let hashed = bytes.clone();
-    let found = tokio::task::spawn_blocking(move || sha256(&hashed)).await;
-    let found = found.map_err(|_| Problem::internal())?;
+    let hashed = parts.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        let mut hasher = Sha256::new();
+        hashed.iter().for_each(|part| hasher.update(part));
+        hasher.finish()
+    });
+    let found = found.await.map_err(|_| Problem::internal())?;
     let expected = salus_proto::api::training::content_digest(&found);
     if digest.as_bytes() == expected.as_bytes() {
-        return Ok(bytes);
+        return Ok(parts);
     }
     Err(Problem::field(
         "Content-Digest",
@@ -395,41 +400,37 @@ async fn piece(request: Request) -> Result<Bytes> {
 }
 
 /// A file, or the range of it that was asked for.
-async fn send(app: Arc<App>, file: StoredFile, headers: &HeaderMap) -> Result<Response> {
+fn send(app: Arc<App>, file: StoredFile, headers: &HeaderMap) -> Result<Response> {
     let length = file.length();
     let wanted = headers.get(header::RANGE).and_then(|v| v.to_str().ok());
-    let mut response = match asked(wanted, length) {
+    let (status, range) = match asked(wanted, length) {
         Asked::Nothing => return Err(Problem::range_not_satisfiable()),
-        Asked::Whole => {
-            let pieces = stream::unfold(0, move |at| {
-                let (app, file) = (Arc::clone(&app), file.clone());
-                async move {
-                    if at >= length {
-                        return None;
-                    }
-                    let end = length.min(at + READ_BYTES);
-                    let bytes = app.file_range(&file, at..end).await;
-                    let bytes =
-                        bytes.map_err(|problem| std::io::Error::other(problem.code().to_owned()));
-                    Some((bytes, end))
-                }
-            });
-            let mut response = Body::from_stream(pieces).into_response();
-            let value = HeaderValue::from(length);
-            response.headers_mut().insert(header::CONTENT_LENGTH, value);
-            response
-        }
-        Asked::Part(range) => {
-            let place = format!("bytes {}-{}/{length}", range.start, range.end - 1);
-            let bytes = app.file_range(&file, range).await?;
-            let mut response = (StatusCode::PARTIAL_CONTENT, bytes).into_response();
-            if let Ok(place) = HeaderValue::from_str(&place) {
-                response.headers_mut().insert(header::CONTENT_RANGE, place);
-            }
-            response
-        }
+        Asked::Whole => (StatusCode::OK, 0..length),
+        Asked::Part(range) => (StatusCode::PARTIAL_CONTENT, range),
     };
+    let place = format!("bytes {}-{}/{length}", range.start, range.end.max(1) - 1);
+    let bytes = HeaderValue::from(range.end - range.start);
+    let end = range.end;
+    let pieces = stream::unfold(range.start, move |at| {
+        let (app, file) = (Arc::clone(&app), file.clone());
+        async move {
+            if at >= end {
+                return None;
+            }
+            let next = end.min(at + READ_BYTES);
+            let bytes = app.file_range(&file, at..next).await;
+            let bytes = bytes.map_err(|problem| std::io::Error::other(problem.code().to_owned()));
+            Some((bytes, next))
+        }
+    });
+    let mut response = (status, Body::from_stream(pieces)).into_response();
     let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, bytes);
+    if status == StatusCode::PARTIAL_CONTENT
+        && let Ok(place) = HeaderValue::from_str(&place)
+    {
+        headers.insert(header::CONTENT_RANGE, place);
+    }
     let kind = HeaderValue::from_static("application/octet-stream");
     headers.insert(header::CONTENT_TYPE, kind);
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));

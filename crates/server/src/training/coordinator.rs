@@ -7,10 +7,10 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use salus_contract::Refusal;
 use salus_contract::table::{Job as Row, JobStage, Jobs, Rounds, Updates, get};
 use salus_federated::round::{Effect, Event};
+use salus_federated::server::check;
 use salus_federated::{Aggregation, Job, Model, Round as Machine, Server, digest};
 use salus_proto::Digest;
 use salus_proto::api::training::SiteActivity;
@@ -26,6 +26,8 @@ use crate::problem::{Problem, Result};
 
 /// Rounds whose updates and states are kept, so that members can add them up again.
 pub(crate) const KEPT_ROUNDS: u32 = 20;
+/// Bytes of an update that are added at a time: whole values.
+const ADDED_BYTES: u64 = 1 << 20;
 /// How long to wait after something failed.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long to wait where the members' clocks say that a deadline has not come yet.
@@ -52,7 +54,7 @@ impl Running {
     }
 
     fn forget_updates(&mut self) {
-        self.aggregation = Aggregation::new(&self.job);
+        self.aggregation.clear();
         self.added.clear();
     }
 }
@@ -223,7 +225,7 @@ async fn publish(
         return Ok(Step::Waits);
     };
     drop(jobs);
-    let (running, state) = blocking(move || {
+    let running = blocking(move || {
         let mut running = running;
         let closed = running
             .server
@@ -233,14 +235,17 @@ async fn publish(
             Problem::internal()
         })?;
         running.forget_updates();
-        let state = Bytes::from(running.server.to_bytes());
-        Ok((running, state))
+        Ok(running)
     })
     .await?;
-    let model = running.server.model().digest();
-    let state_digest = digest(&state);
-    desk.shelf()
-        .put(&name::state(id, row.round + 1), state)
+    let stored = name::state(id, row.round + 1);
+    let (state_digest, (running, model)) = desk
+        .shelf()
+        .put_pieces(&stored, move |take| {
+            running.server.pieces(take);
+            let model = running.server.model().digest();
+            (running, model)
+        })
         .await?;
     let machine = Machine::Closed {
         opened: round.opened.clone(),
@@ -371,15 +376,12 @@ async fn add_missing(
             continue;
         }
         let name = name::received(id, round, update.site);
-        let found = desk
-            .shelf()
-            .get_checked(&name, update.payload, update.payload_bytes)
-            .await;
-        match found {
-            Ok(Some(payload)) => {
-                if let Err(refusal) = add(running, update, &payload) {
-                    tracing::warn!(site = %update.site, %refusal, "an update is left out");
-                }
+        let look = in_range(&running.job, update.site);
+        let found = desk.shelf().check(&name, update.payload, Ok(()), look);
+        match found.await {
+            Ok(Some(Ok(()))) => add(desk, running, update, &name).await?,
+            Ok(Some(Err(refusal))) => {
+                tracing::warn!(site = %update.site, %refusal, "an update is left out");
             }
             Ok(None) => tracing::warn!(site = %update.site, "an update has no payload here"),
             Err(error) => {
@@ -390,14 +392,43 @@ async fn add_missing(
     Ok(())
 }
 
-fn add(
-    running: &mut Running,
-    update: &Update,
-    payload: &[u8],
-) -> core::result::Result<(), salus_federated::Refusal> {
-    running
-        .aggregation
-        .add_verified(&running.job, update.site, payload)?;
+type Verdict = core::result::Result<(), salus_federated::Refusal>;
+
+/// Looks at the pieces of a payload: the first value that the site may not send is its verdict.
+fn in_range(
+    job: &Arc<Job>,
+    site: OrganisationId,
+) -> impl Fn(&mut Verdict, u64, &[u8]) + Send + 'static {
+    let job = Arc::clone(job);
+    move |verdict, at, piece| {
+        if verdict.is_ok() {
+            let from = usize::try_from(at / 4).unwrap_or(usize::MAX);
+            *verdict = check(&job, site, from, piece);
+        }
+    }
+}
+
+/// Adds a payload that is on the shelf and in range, a piece at a time.
+async fn add(desk: &Desk, running: &mut Running, update: &Update, name: &str) -> Result<()> {
+    let mut at = 0;
+    while at < update.payload_bytes {
+        let end = update.payload_bytes.min(at + ADDED_BYTES);
+        let added = match desk.shelf().range(name, at..end).await {
+            Ok(piece) => {
+                let from = usize::try_from(at / 4).unwrap_or(usize::MAX);
+                let aggregation = &mut running.aggregation;
+                let added = aggregation.add_piece(&running.job, update.site, from, &piece);
+                added.map_err(|refusal| not_accepted(&refusal))
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(problem) = added {
+            // Half an update is in the sum.
+            running.forget_updates();
+            return Err(problem);
+        }
+        at = end;
+    }
     running.added.insert(update.site, update.payload);
     Ok(())
 }
@@ -444,6 +475,7 @@ impl App {
         round: u32,
         update: &Update,
     ) -> Result<()> {
+        self.see_round(id, round).await?;
         let view = self.view()?;
         let (job, row) = job_of(&*view, id)?;
         self.must_coordinate(&row)?;
@@ -463,16 +495,21 @@ impl App {
             .apply(&job, event, self.now())
             .map_err(|refusal| not_accepted(&refusal))?;
         let name = name::received(id, round, site);
-        let arrived = desk.shelf().complete(&name, update.payload).await?;
-        let payload = match arrived {
-            Some(payload) => payload,
+        let job = Arc::new(job);
+        let (look, shelf) = (in_range(&job, site), desk.shelf());
+        let arrived = shelf.complete(&name, update.payload, Ok(()), look).await?;
+        let verdict = match arrived {
+            Some(verdict) => verdict,
             // Sent again after an answer was lost.
-            None => desk
-                .shelf()
-                .get_checked(&name, update.payload, update.payload_bytes)
+            None => shelf
+                .check(&name, update.payload, Ok(()), in_range(&job, site))
                 .await?
                 .ok_or_else(|| Problem::conflict("incomplete", "Upload the update first"))?,
         };
+        if let Err(refusal) = verdict {
+            shelf.remove(&name).await?;
+            return Err(not_accepted(&refusal));
+        }
         let mut jobs = desk.running.lock().await;
         let Some(running) = load(desk, &mut jobs, &*view, id, &row).await? else {
             return Err(Problem::internal());
@@ -483,11 +520,7 @@ impl App {
         if running.added.contains_key(&site) {
             running.forget_updates();
         }
-        let added = add(running, update, &payload);
-        if added.is_err() {
-            desk.shelf().remove(&name).await?;
-        }
-        added.map_err(|refusal| not_accepted(&refusal))
+        add(desk, running, update, &name).await
     }
 
     /// Refuses, as if it did not exist, a job that another member coordinates.

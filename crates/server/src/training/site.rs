@@ -12,11 +12,12 @@ use salus_client::node::Node;
 use salus_client::person::Person;
 use salus_contract::table::{Job as Row, JobStage, Jobs, Rounds, Updates, get};
 use salus_federated::site::Assignment;
-use salus_federated::{Job, Model, fixed};
-use salus_proto::api::training::{PIECE_LIMIT, SiteActivity, TrainingUpload};
+use salus_federated::{Job, Model};
+use salus_proto::api::training::{SiteActivity, TrainingUpload};
 use salus_proto::command::{Action, Outcome};
 use salus_proto::federated::{RECORD_LIMIT_BYTES, Update};
 use salus_proto::ids::{JobId, PrincipalId};
+use salus_runtime::Error;
 use salus_runtime::shelf::Appended;
 
 use super::{Desk, Finished, Task, Trained, TrainerError, job_of, name};
@@ -28,6 +29,8 @@ use crate::problem::{Problem, Result};
 /// How long to wait before a coordinator that did not answer is tried again: at first, and at most.
 const WAIT_FIRST: Duration = Duration::from_millis(500);
 const WAIT_MOST: Duration = Duration::from_secs(15);
+/// Bytes of a model or an update that travel at a time.
+const PIECE: u64 = 2 << 20;
 /// Largest file that a site keeps after a round: 4 GiB.
 const KEPT_LIMIT: u64 = 4 << 30;
 /// Rounds back that are looked at for what the site kept last.
@@ -49,8 +52,8 @@ impl From<Problem> for Stop {
     }
 }
 
-impl From<salus_runtime::Error> for Stop {
-    fn from(error: salus_runtime::Error) -> Self {
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
         Self::Later(error.to_string())
     }
 }
@@ -151,6 +154,11 @@ impl Agent<'_> {
                 JobStage::Between | JobStage::Open | JobStage::Closed => Ok(()),
             };
             match outcome {
+                // What moved there has not moved here: the coordinator's copy of the ledger is behind, and
+                // nothing may ever happen here that wakes this site.
+                Err(Stop::Moved) if self.still_open(id, row.round).is_ok() => {
+                    waits = Some("the coordinator is behind".into());
+                }
                 Ok(()) | Err(Stop::Moved) => {}
                 Err(Stop::Refused(why)) => {
                     tracing::warn!(job = %id, round = row.round, why, "not in this round");
@@ -186,8 +194,8 @@ impl Agent<'_> {
         };
         let stored = self.stored_header(id, number).await?;
         let update = match stored.filter(|update| update.base == opened.model) {
-            Some(update) => update,
-            None => {
+            Some(update) if self.whole(&update).await? => update,
+            _ => {
                 self.see(id, number, SiteActivity::Training, None);
                 let base = self.model(id, number, opened.model, &job, row).await?;
                 self.train(&job, number, opened.model, base).await?
@@ -226,6 +234,33 @@ impl Agent<'_> {
         Ok(found.and_then(|bytes| Update::from_bytes(&bytes).ok()))
     }
 
+    /// Whether the payload of a stored update is whole: a power cut may have spoilt it.
+    async fn whole(&self, update: &Update) -> Result<bool> {
+        let file = name::own(update.job, update.round);
+        let shelf = self.desk.shelf();
+        match shelf.check(&file, update.payload, (), |(), _, _| {}).await {
+            Ok(found) => Ok(found.is_some()),
+            Err(Error::Corrupt { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A fetched model if it is here and whole; what a power cut has spoilt is thrown away.
+    async fn fetched(
+        &self,
+        file: &str,
+        expected: salus_proto::Digest,
+        length: u64,
+    ) -> Result<Option<Bytes>> {
+        match self.desk.shelf().get_checked(file, expected, length).await {
+            Err(Error::Corrupt { .. }) => {
+                self.desk.shelf().remove(file).await?;
+                Ok(None)
+            }
+            found => Ok(found?),
+        }
+    }
+
     /// The round's model, fetched from the coordinator and checked against the ledger. What had arrived
     /// before an interruption is not fetched again.
     async fn model(
@@ -238,24 +273,25 @@ impl Agent<'_> {
     ) -> core::result::Result<Arc<Model>, Stop> {
         let shelf = self.desk.shelf().clone();
         let (file, length) = (name::base(id, round), job.layout().payload_bytes());
-        let bytes = match shelf.get_checked(&file, expected, length).await? {
+        let bytes = match self.fetched(&file, expected, length).await? {
             Some(bytes) => bytes,
             None => {
                 let path = format!("/jobs/{id}/rounds/{round}/model");
                 let mut at = shelf.arrived(&file).await?;
                 while at < length {
-                    let last = length.min(at.saturating_add(PIECE_LIMIT as u64)) - 1;
+                    let last = length.min(at.saturating_add(PIECE)) - 1;
                     let coordinator = self.coordinator(row).await?;
                     let piece = coordinator.node().bytes(&path, Some((at, last))).await?;
                     if piece.is_empty() {
                         return Err(Stop::Later("the model is not complete".into()));
                     }
-                    at = match shelf.append(&file, at, piece, length).await? {
+                    at = match shelf.append(&file, at, vec![piece], length).await? {
                         Appended::Now(arrived) | Appended::Expected(arrived) => arrived,
                     };
                 }
-                let complete = shelf.complete(&file, expected).await?;
-                complete.ok_or_else(|| Stop::Later("the model did not arrive".into()))?
+                shelf.complete_loosely(&file).await?;
+                let arrived = self.fetched(&file, expected, length).await?;
+                arrived.ok_or_else(|| Stop::Later("the model did not arrive".into()))?
             }
         };
         let model = Model::from_bytes(job.layout(), &bytes)
@@ -289,7 +325,8 @@ impl Agent<'_> {
         .await?
         .map_err(Stop::Refused)?;
         let shelf = self.desk.shelf();
-        shelf.put(&name::own(id, round), payload).await?;
+        // Trained again, it would be the same bits.
+        shelf.put_loosely(&name::own(id, round), payload).await?;
         shelf.put(&name::kept(id, round), kept).await?;
         shelf
             .put(&name::header(id, round), update.to_bytes().into())
@@ -323,7 +360,7 @@ impl Agent<'_> {
         let state: TrainingUpload = node.get(&path).await?;
         let mut at = state.arrived;
         while !state.complete && at < update.payload_bytes {
-            let end = at.saturating_add(PIECE_LIMIT as u64);
+            let end = at.saturating_add(PIECE);
             let piece = shelf.range(&file, at..end).await?;
             let answer = node.put_piece(&format!("{path}?at={at}"), piece).await?;
             at = answer.arrived;
@@ -404,7 +441,7 @@ fn encode(
     site: salus_proto::ids::OrganisationId,
     trained: &Trained,
 ) -> core::result::Result<(Update, Bytes), salus_federated::Refusal> {
-    let assignment = Assignment::new(job, round, expected, base)?;
+    let assignment = Assignment::verified(job, round, expected, base)?;
     let upload = assignment.upload(
         job,
         site,
@@ -413,5 +450,5 @@ fn encode(
         trained.samples,
         &trained.metrics,
     )?;
-    Ok((upload.update, fixed::to_bytes(&upload.payload).into()))
+    Ok((upload.update, upload.bytes.into()))
 }

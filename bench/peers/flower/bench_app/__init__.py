@@ -1,0 +1,1 @@
+"""The round of the figures as a Flower app."""
