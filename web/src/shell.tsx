@@ -12,7 +12,7 @@ import {
   Text,
   useMantineColorScheme,
 } from '@mantine/core';
-import { useDisclosure } from '@mantine/hooks';
+import { useDisclosure, useReducedMotion } from '@mantine/hooks';
 import { IconHeartRateMonitor, IconLock, IconMoonStars, IconWifiOff } from '@tabler/icons-react';
 import { useQuery } from '@tanstack/react-query';
 import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router';
@@ -117,11 +117,13 @@ export function Shell() {
   const here = ledger.data?.members.find((m) => m.organisation === ledger.data.organisation);
   const entries = person ? (MENU[person.role] ?? []) : [];
   useEffect(() => menu.close(), [pathname]);
+  const still = useReducedMotion();
   return (
     <AppShell
       header={{ height: 56 }}
       navbar={{ width: 250, breakpoint: 'sm', collapsed: { mobile: !open, desktop: !person } }}
       padding="md"
+      transitionDuration={still ? 0 : undefined}
     >
       <a href="#main" className="skip">
         {t('skip')}
@@ -149,7 +151,8 @@ export function Shell() {
             <NativeSelect
               aria-label={t('language')}
               value={i18n.language}
-              w={{ base: 116, sm: 120 }}
+              w={{ base: 100, sm: 120 }}
+              rightSectionWidth={28}
               data={Object.entries(LANGUAGES).map(([value, label]) => ({ value, label }))}
               onChange={(event) => speak(event.currentTarget.value as Language)}
             />

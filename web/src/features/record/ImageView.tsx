@@ -9,6 +9,11 @@ import type { Opened } from '../../records/open';
 import { Empty, Waiting } from '../../ui/page';
 import { applyWindow, type Picture, readPicture } from './picture';
 
+/** About as many pixels as are drawn again in a frame. */
+const MOVING_PIXELS = 1_500_000;
+/** Without a move for so long, the picture is drawn in full again, in ms. */
+const SETTLED_MS = 150;
+
 /** A picture laid over the whole image, for example where a network looked. */
 export interface Heat {
   bitmap: ImageBitmap;
@@ -48,7 +53,16 @@ function Viewer({ picture, title, heat }: { picture: Picture; title: string; hea
   const [shown, setShown] = useState(picture.window ?? whole);
   const [inverted, setInverted] = useState(false);
   const [zoom, setZoom] = useState(1);
+  // While the window moves, large pictures are drawn coarser, so that every frame is there in time.
+  const [moving, setMoving] = useState(0);
+  const step =
+    moving > 0 ? Math.ceil(Math.sqrt((picture.width * picture.height) / MOVING_PIXELS)) : 1;
   const drawn = useRef<{ image: ImageData; pixels: Uint32Array }>(undefined);
+  useEffect(() => {
+    if (moving === 0) return;
+    const timer = setTimeout(() => setMoving(0), SETTLED_MS);
+    return () => clearTimeout(timer);
+  }, [moving]);
 
   useEffect(() => {
     const context = canvas.current!.getContext('2d')!;
@@ -56,21 +70,27 @@ function Viewer({ picture, title, heat }: { picture: Picture; title: string; hea
       context.drawImage(picture.colour, 0, 0);
       return;
     }
-    drawn.current ??= (() => {
-      const image = context.createImageData(picture.width, picture.height);
-      return { image, pixels: new Uint32Array(image.data.buffer) };
-    })();
+    const [width, height] = [Math.ceil(picture.width / step), Math.ceil(picture.height / step)];
+    if (drawn.current?.image.width !== width || drawn.current.image.height !== height) {
+      const image = context.createImageData(width, height);
+      drawn.current = { image, pixels: new Uint32Array(image.data.buffer) };
+    }
     const { image, pixels } = drawn.current;
-    applyWindow(picture, shown.width, shown.level, inverted !== picture.inverted, pixels);
+    applyWindow(picture, shown.width, shown.level, inverted !== picture.inverted, pixels, step);
     context.putImageData(image, 0, 0);
-  }, [picture, shown, inverted]);
+  }, [picture, shown, inverted, step]);
+
+  const change = (next: (old: typeof shown) => typeof shown): void => {
+    setShown(next);
+    setMoving((count) => count + 1);
+  };
 
   const drag = (event: React.PointerEvent): void => {
     if (event.buttons === 0 || picture.colour) return;
-    const step = whole.width / 400;
-    setShown(({ width, level }) => ({
-      width: Math.max(1, Math.round(width + event.movementX * step)),
-      level: Math.round(level + event.movementY * step),
+    const unit = whole.width / 400;
+    change(({ width, level }) => ({
+      width: Math.max(1, Math.round(width + event.movementX * unit)),
+      level: Math.round(level + event.movementY * unit),
     }));
   };
   return (
@@ -120,8 +140,8 @@ function Viewer({ picture, title, heat }: { picture: Picture; title: string; hea
             className="image"
             role="img"
             aria-label={title}
-            width={picture.width}
-            height={picture.height}
+            width={Math.ceil(picture.width / step)}
+            height={Math.ceil(picture.height / step)}
             style={{ width: '100%' }}
             onPointerMove={drag}
           />
@@ -140,7 +160,7 @@ function Viewer({ picture, title, heat }: { picture: Picture; title: string; hea
               min={1}
               max={Math.round(whole.width * 1.5)}
               value={Math.round(shown.width)}
-              onChange={(width) => setShown((old) => ({ ...old, width }))}
+              onChange={(width) => change((old) => ({ ...old, width }))}
             />
           </div>
           <div>
@@ -153,7 +173,7 @@ function Viewer({ picture, title, heat }: { picture: Picture; title: string; hea
               min={picture.least}
               max={Math.max(picture.least + 1, picture.greatest)}
               value={Math.round(shown.level)}
-              onChange={(level) => setShown((old) => ({ ...old, level }))}
+              onChange={(level) => change((old) => ({ ...old, level }))}
             />
           </div>
           <Switch

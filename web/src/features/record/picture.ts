@@ -239,6 +239,7 @@ export function applyWindow(
   level: number,
   inverted: boolean,
   out: Uint32Array,
+  step = 1,
 ): void {
   const { gray, least, greatest } = picture;
   if (!gray) return;
@@ -248,5 +249,13 @@ export function applyWindow(
     const shade = Math.round((inverted ? 1 - part : part) * 255);
     table[i] = (0xff000000 | (shade << 16) | (shade << 8) | shade) >>> 0;
   }
-  for (let i = 0; i < gray.length; i++) out[i] = table[gray[i]! - least]!;
+  if (step === 1) {
+    for (let i = 0; i < gray.length; i++) out[i] = table[gray[i]! - least]!;
+    return;
+  }
+  let at = 0;
+  for (let row = 0; row < gray.length; row += step * picture.width) {
+    const end = row + picture.width;
+    for (let i = row; i < end; i += step) out[at++] = table[gray[i]! - least]!;
+  }
 }
