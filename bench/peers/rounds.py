@@ -276,9 +276,10 @@ def all_systems(arguments):
         model = shapes.count(shapes.MODELS[size]()) * 4
         table, runs = {}, {}
         # Ours first and last, so that what else the machine does falls on all.
-        order = ["salus", "nvflare", "flower", "salus"] if len(arguments.systems.split(",")) > 1 else ["salus"]
+        wanted = arguments.systems.split(",")
+        order = ["salus"] if wanted == ["salus"] else ["salus", "nvflare", "flower", "salus"]
         for system in order:
-            if system not in arguments.systems.split(","):
+            if system not in wanted:
                 continue
             rounds = arguments.rounds or dict(zip(SYSTEMS, ROUNDS[size]))[system]
             command = ["unshare", "-n", sys.executable, HERE / "rounds.py", "--one", system, "--size", size]
