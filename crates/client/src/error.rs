@@ -13,7 +13,7 @@ pub enum Error {
     /// The node, a policy or the contract said no; the same call will be answered the same.
     #[error("{}", words(.0))]
     Refused(Box<Problem>),
-    /// Too few members answer, or the node is overloaded; nothing was lost, try again later.
+    /// Too few members answer, or the node is overloaded or slow; nothing was lost, try again later.
     #[error("{}", words(.0))]
     Unavailable(Box<Problem>),
     /// The node could not be reached.

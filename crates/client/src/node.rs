@@ -293,9 +293,9 @@ impl Node {
         let problem: Problem = serde_json::from_slice(&body)
             .map_err(|_| self.strange(format!("status {status} without a problem document")))?;
         Err(match status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
-                Error::Unavailable(Box::new(problem))
-            }
+            StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+            | StatusCode::TOO_MANY_REQUESTS => Error::Unavailable(Box::new(problem)),
             _ => Error::Refused(Box::new(problem)),
         })
     }

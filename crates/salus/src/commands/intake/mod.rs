@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use salus_client::intake::pieces::{OfPatient, Piece};
@@ -29,6 +30,11 @@ use crate::output::{Exit, Output};
 
 /// Sources that are on their way at the same time.
 const IN_FLIGHT: usize = 16;
+/// How long a source waits before it is tried again, while too few members answer or the node is overloaded;
+/// twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// After a pause of this length it counts as failed.
+const LAST_PAUSE: Duration = Duration::from_secs(8);
 
 /// Take records in: seal them in this process, upload them, anchor them on the ledger.
 ///
@@ -159,12 +165,13 @@ pub(crate) async fn import(
     let (sender, mut lines) = tokio::sync::mpsc::channel(IN_FLIGHT);
     for _ in 0..IN_FLIGHT.min(total.max(1)) {
         let (queue, import, sender) = (Arc::clone(&queue), Arc::clone(&import), sender.clone());
+        let clock = Arc::clone(&clock);
         tokio::spawn(async move {
             loop {
                 let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(source) = next else { return };
                 let name = source.name();
-                let outcome = import.take(source).await;
+                let outcome = import.take_patiently(source, &clock).await;
                 if sender.send((name, outcome)).await.is_err() {
                     return;
                 }
@@ -234,6 +241,24 @@ struct Import {
 }
 
 impl Import {
+    /// Takes a source in, also when the node cannot serve for a moment: what a try has stored, the next one
+    /// finds there.
+    async fn take_patiently(&self, source: Source, clock: &SystemClock) -> anyhow::Result<Stored> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let outcome = self.take(source.clone()).await;
+            let passes = outcome.as_ref().is_err_and(|error| {
+                let cause = error.downcast_ref();
+                matches!(cause, Some(salus_client::Error::Unavailable(_)))
+            });
+            if !passes || pause > LAST_PAUSE {
+                return outcome;
+            }
+            clock.sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
     async fn take(&self, source: Source) -> anyhow::Result<Stored> {
         let bytes = source.digest()?;
         let token = self.intake.token("source", &[bytes.as_bytes()]);

@@ -18,7 +18,7 @@ const FILE_LIMIT: u64 = 2 << 30;
 const DEPTH_LIMIT: usize = 16;
 
 /// Something to take in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Source {
     origin: Origin,
     /// The hospital's own number of the patient, where the file itself does not say.
@@ -27,7 +27,7 @@ pub(crate) struct Source {
     label: Option<(String, Option<String>)>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Origin {
     File(PathBuf),
     /// A FHIR bundle made from a filled-in form.

@@ -32,7 +32,7 @@ impl Story<'_> {
                 bundles
             };
             let summary = self.intake(hospital, &bundles, None).await?;
-            ensure!(summary.failed == 0, "{} files failed", summary.failed);
+            summary.ensure_all_taken("files")?;
             if hospital != 1 {
                 let kept = self.kept(hospital).await?;
                 ensure!(
@@ -50,7 +50,7 @@ impl Story<'_> {
         let attachments = self.samples.attachments.clone();
         let patient = self.first_patient()?;
         let summary = self.intake(0, &attachments, Some(&patient.0)).await?;
-        ensure!(summary.failed == 0, "{} attachments failed", summary.failed);
+        summary.ensure_all_taken("attachments")?;
         ensure!(
             summary.records == attachments.len(),
             "not every attachment was taken in"
@@ -98,7 +98,13 @@ impl Story<'_> {
                 String::from_utf8_lossy(&output.stderr)
             )
         })?;
-        serde_json::from_str(last).with_context(|| format!("the import said: {last}"))
+        let mut taken: Taken =
+            serde_json::from_str(last).with_context(|| format!("the import said: {last}"))?;
+        taken.first_error = text.lines().find_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).ok()?;
+            Some(line.get("error")?.as_str()?.to_owned())
+        });
+        Ok(taken)
     }
 
     pub(super) fn intake_command(
@@ -156,7 +162,7 @@ impl Story<'_> {
         child.wait()?;
         let after_kill = self.kept(1).await?;
         let summary = self.intake(1, &bundles, None).await?;
-        ensure!(summary.failed == 0, "{} files failed", summary.failed);
+        summary.ensure_all_taken("files")?;
         let kept = self.kept(1).await?;
         ensure!(
             kept == expected,
@@ -329,6 +335,23 @@ pub(super) struct Taken {
     pub(super) records: usize,
     pub(super) failed: usize,
     seconds: f64,
+    /// Why the first file that was not taken in was not.
+    #[serde(skip)]
+    first_error: Option<String>,
+}
+
+impl Taken {
+    pub(super) fn ensure_all_taken(&self, what: &str) -> anyhow::Result<()> {
+        ensure!(
+            self.failed == 0,
+            "{} {what} failed, the first: {}",
+            self.failed,
+            self.first_error
+                .as_deref()
+                .unwrap_or("for an unknown reason")
+        );
+        Ok(())
+    }
 }
 
 /// Long plain strings of a patient that must stand nowhere.

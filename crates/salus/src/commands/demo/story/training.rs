@@ -19,7 +19,7 @@ impl Story<'_> {
             let taken = self
                 .intake(hospital, std::slice::from_ref(folder), None)
                 .await?;
-            ensure!(taken.failed == 0, "{} films failed", taken.failed);
+            taken.ensure_all_taken("films")?;
             words.push(format!(
                 "{}: {} records of films and findings sealed and anchored",
                 self.process(hospital)?.name,
