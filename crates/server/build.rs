@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../web/dist");
+    // Asked at run time: a build cache may hold this script from a clone that lay elsewhere.
+    let manifest = env::var_os("CARGO_MANIFEST_DIR");
+    let manifest = manifest.ok_or_else(|| io::Error::other("cargo sets CARGO_MANIFEST_DIR"))?;
+    let folder = PathBuf::from(manifest).join("../../web/dist");
     // This folder is committed, so cargo looks again exactly when something in it changes.
     println!("cargo::rerun-if-changed={}", folder.display());
     println!("cargo::rerun-if-changed=build.rs");
