@@ -173,6 +173,12 @@ impl Node {
         self.send(self.request(Method::POST, path)).await.map(drop)
     }
 
+    /// POST of a JSON body that is answered without one.
+    pub async fn post_done<B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<()> {
+        let request = self.request(Method::POST, path).json(body);
+        self.send(request).await.map(drop)
+    }
+
     /// PUT of a JSON body.
     pub async fn put_json<B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<()> {
         let request = self.request(Method::PUT, path).json(body);

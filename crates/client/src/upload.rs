@@ -4,7 +4,7 @@ use bytes::Bytes;
 use salus_envelope::seal::detach_blobs;
 use salus_proto::Digest;
 use salus_proto::api::batch::BatchAccepted;
-use salus_proto::api::upload::{UploadStart, UploadStatus};
+use salus_proto::api::upload::{UploadEnd, UploadStart, UploadStatus};
 use salus_proto::encode::to_bytes;
 use salus_proto::record::SealedBatch;
 
@@ -29,7 +29,7 @@ impl Person {
     /// Uploads one sealed blob in parts.
     pub async fn upload_blob(&self, digest: Digest, bytes: Bytes) -> Result<()> {
         let start = UploadStart {
-            digest,
+            digest: Some(digest),
             length: bytes.len() as u64,
         };
         let status: UploadStatus = self.node().post("/uploads", &start).await?;
@@ -47,7 +47,10 @@ impl Person {
             }
         }
         self.node()
-            .post_empty(&format!("/uploads/{}/complete", status.upload))
+            .post_done(
+                &format!("/uploads/{}/complete", status.upload),
+                &UploadEnd { digest },
+            )
             .await
     }
 }

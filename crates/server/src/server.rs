@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::{App, Limits, Policy};
 use crate::node::Ledger;
+use crate::session::Recent;
 use crate::tls::{self, TlsFiles};
 use crate::training::{Desk, Training, coordinator, site};
 use crate::watch::Watch;
@@ -128,6 +129,7 @@ impl Server {
             tally: tokio::sync::Mutex::default(),
             desk: parts.training.map(Desk::new),
             own_sequence: Mutex::new(0),
+            recent: Recent::default(),
         });
         let next = projection::begin(&app, &genesis).await?;
         app.projected.send_replace(next);

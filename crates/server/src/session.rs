@@ -5,6 +5,7 @@
 //! A cookie is sent by the browser on its own, so with it a write must also carry the header
 //! `x-salus: 1`, which a page of another site cannot set, and come from the same origin.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::FromRequestParts;
@@ -72,6 +73,53 @@ pub(crate) struct Session {
     pub(crate) digest: Digest,
 }
 
+/// For how long a session is not looked up again, in ms. Sessions that this process ends are
+/// forgotten at once.
+const RECENT_MS: u64 = 1_000;
+/// Most sessions remembered.
+const RECENT_LIMIT: usize = 10_000;
+
+/// Sessions as they were a moment ago, so that the many requests of a page ask the database once.
+#[derive(Default)]
+pub(crate) struct Recent(Mutex<Remembered>);
+
+#[derive(Default)]
+struct Remembered {
+    /// Counts what was forgotten: a row that was read before does not come in after.
+    forgotten: u64,
+    rows: BTreeMap<Digest, (SessionRow, TimestampMs)>,
+}
+
+impl Recent {
+    /// Forgets all sessions: one of them has ended.
+    pub(crate) fn forget(&self) {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        remembered.forgotten += 1;
+        remembered.rows.clear();
+    }
+
+    /// The row if it is fresh, or else what [`Recent::keep`] wants to know.
+    fn find(&self, digest: &Digest, now: TimestampMs) -> core::result::Result<SessionRow, u64> {
+        let remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match remembered.rows.get(digest) {
+            Some((row, read)) if *read <= now && now < read.plus_ms(RECENT_MS) => Ok(*row),
+            _ => Err(remembered.forgotten),
+        }
+    }
+
+    fn keep(&self, digest: Digest, row: SessionRow, now: TimestampMs, forgotten: u64) {
+        let mut remembered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if remembered.forgotten != forgotten {
+            return;
+        }
+        if remembered.rows.len() >= RECENT_LIMIT {
+            remembered.rows.clear();
+        }
+        remembered.rows.insert(digest, (row, now));
+    }
+}
+
+#[derive(Clone, Copy)]
 struct SessionRow {
     principal: PrincipalId,
     expires_at: TimestampMs,
@@ -107,6 +155,8 @@ impl App {
             )
             .await
         })?;
+        // The oldest may have ended for it.
+        self.recent.forget();
         Ok((token, expires))
     }
 
@@ -115,17 +165,27 @@ impl App {
         transact!(self.database, "close session", |tx| tx
             .execute(sql, &params![digest])
             .await)?;
+        self.recent.forget();
         Ok(())
     }
 
     /// The principal of a token that is neither unknown, nor over, nor idle for too long.
     async fn session_of(&self, digest: Digest) -> Result<PrincipalId> {
-        let sql = "SELECT principal, expires_at, used_at FROM session WHERE token_digest = $1";
-        let row: Option<SessionRow> = {
-            let tx = &mut self.database.read().await?;
-            tx.optional(sql, &params![digest]).await
-        }?;
-        let (now, row) = (self.now(), row.ok_or_else(Problem::unauthenticated)?);
+        let now = self.now();
+        let row = match self.recent.find(&digest, now) {
+            Ok(row) => row,
+            Err(forgotten) => {
+                let sql =
+                    "SELECT principal, expires_at, used_at FROM session WHERE token_digest = $1";
+                let found: Option<SessionRow> = {
+                    let tx = &mut self.database.glance().await?;
+                    tx.optional(sql, &params![digest]).await
+                }?;
+                let row = found.ok_or_else(Problem::unauthenticated)?;
+                self.recent.keep(digest, row, now, forgotten);
+                row
+            }
+        };
         if now >= row.expires_at || now >= row.used_at.plus_ms(self.limits.session_idle_ms) {
             return Err(Problem::unauthenticated());
         }

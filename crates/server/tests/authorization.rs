@@ -88,6 +88,9 @@ fn body(operation: &str, person: &Person, things: &Things, node: &TestNode) -> O
                 json!({ "digest": Digest([4; 32]), "length": 100 }),
             ));
         }
+        "POST /uploads/{id}/complete" => {
+            return Some(Body::Json(json!({ "digest": Digest([4; 32]) })));
+        }
         "PUT /uploads/{id}/parts/{number}" => return Some(Body::Part(vec![0; 100])),
         "POST /data-sets" => {
             return Some(Body::Json(json!({
@@ -142,7 +145,6 @@ fn body(operation: &str, person: &Person, things: &Things, node: &TestNode) -> O
         "POST /sessions/challenges" => {
             return Some(Body::Json(json!({ "principal": person.id })));
         }
-        "POST /uploads/{id}/complete" => return Some(Body::None),
         _ if operation.starts_with("GET ") => return Some(Body::None),
         "DELETE /sessions/current" => return Some(Body::None),
         _ => return None,

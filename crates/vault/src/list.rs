@@ -186,9 +186,35 @@ impl Vault {
             (entry, i64::from(cursor.position))
         });
         let kind = filter.kind.map_or(-1, |kind| i64::from(code(&kind)));
-        let rows: Vec<Joined> = read!(self.database(), |tx| {
-            tx.all(
+        let limit = limit.min(PAGE_LIMIT);
+        // What is anchored stays where it is in the list, so the two statements need not agree on one
+        // moment.
+        let mut tx = self.database().glance().await?;
+        // Mostly one batch holds the page, and its records lie in order; over several, the database
+        // would sort all of each.
+        let mut rows: Vec<Joined> = tx
+            .all(
                 "SELECT b.batch, b.signer, b.created, b.entry, r.position, r.record, r.version,
+                        r.class, r.epoch, r.kind, r.ciphertext, r.length, r.statement,
+                        r.key_wrap, r.key_epoch
+                 FROM vault_batch b JOIN vault_record r ON r.batch = b.batch
+                 WHERE b.batch = (SELECT batch FROM vault_batch
+                                  WHERE alias = $1 AND entry >= $2 ORDER BY entry LIMIT 1)
+                   AND (b.entry > $2 OR r.position > $3)
+                   AND ($4 < 0 OR r.kind = $4)
+                 ORDER BY r.position LIMIT $5",
+                &params![alias, entry, position, kind, limit],
+            )
+            .await?;
+        let found = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        if found < limit {
+            let (entry, position) = rows.last().map_or((entry, position), |last| {
+                let position = i64::from(last.record.position);
+                (i64::try_from(last.batch.entry).ok(), position)
+            });
+            let rest: Vec<Joined> = tx
+                .all(
+                    "SELECT b.batch, b.signer, b.created, b.entry, r.position, r.record, r.version,
                             r.class, r.epoch, r.kind, r.ciphertext, r.length, r.statement,
                             r.key_wrap, r.key_epoch
                      FROM vault_batch b JOIN vault_record r ON r.batch = b.batch
@@ -196,10 +222,11 @@ impl Vault {
                        AND (b.entry > $2 OR (b.entry = $2 AND r.position > $3))
                        AND ($4 < 0 OR r.kind = $4)
                      ORDER BY b.entry, r.position LIMIT $5",
-                &params![alias, entry, position, kind, limit.min(PAGE_LIMIT)],
-            )
-            .await
-        })?;
+                    &params![alias, entry, position, kind, limit - found],
+                )
+                .await?;
+            rows.extend(rest);
+        }
         rows.iter().map(Joined::item).collect()
     }
 }

@@ -1,7 +1,6 @@
 //! Large sealed blobs in parts, resumable after any crash of either side.
 
 use bytes::Bytes;
-use salus_crypto::digest::sha256;
 use salus_proto::ids::PrincipalId;
 use salus_proto::{Digest, TimestampMs};
 use salus_runtime::blob::{self, PART_BYTES, PARTS_MAX, UploadId};
@@ -23,14 +22,9 @@ pub struct Upload {
 
 struct Row {
     upload: UploadId,
-    digest: Digest,
     length: u64,
 }
-from_row!(Row {
-    upload,
-    digest,
-    length
-});
+from_row!(Row { upload, length });
 
 impl Row {
     fn parts(&self) -> u64 {
@@ -47,6 +41,7 @@ impl Row {
 
 impl Vault {
     /// Begins the upload of a blob, or takes up the one that `owner` began for the same digest.
+    /// Without a digest each call begins another upload, which only its number finds again.
     ///
     /// # Errors
     /// [`Error::Part`] for a blob longer than the store takes, or of another length than began;
@@ -54,7 +49,7 @@ impl Vault {
     pub async fn begin_upload(
         &self,
         owner: PrincipalId,
-        digest: Digest,
+        digest: Option<Digest>,
         length: u64,
     ) -> Result<Upload, Error> {
         if length.div_ceil(PART_BYTES as u64) > PARTS_MAX as u64 {
@@ -62,10 +57,16 @@ impl Vault {
                 reason: "the blob has more parts than the store takes",
             });
         }
-        let fresh = self.shared.with_entropy(UploadId::random);
+        let (fresh, unknown) = self.shared.with_entropy(|entropy| {
+            let mut unknown = Digest::default();
+            entropy.fill(&mut unknown.0);
+            (UploadId::random(entropy), unknown)
+        });
         let now = self.shared.clock.now();
         transact!(self.database(), "begin an upload", |tx| {
-            if blob::index::locate(tx, &digest).await?.is_some() {
+            // A random digest is that of no blob: it stands where the digest is not known yet.
+            let announced = digest.unwrap_or(unknown);
+            if blob::index::locate(tx, &announced).await?.is_some() {
                 return Ok(Upload {
                     upload: None,
                     part_bytes: PART_BYTES as u64,
@@ -75,15 +76,15 @@ impl Vault {
             tx.execute(
                 "INSERT INTO vault_upload (upload, digest, length, owner, started)
                      VALUES ($1, $2, $3, $4, $5) ON CONFLICT (owner, digest) DO NOTHING",
-                &params![fresh, digest, length, owner, now],
+                &params![fresh, announced, length, owner, now],
             )
             .await?;
             let row: Row = tx
                 .one(
                     "upload",
-                    "SELECT upload, digest, length FROM vault_upload
+                    "SELECT upload, length FROM vault_upload
                          WHERE owner = $1 AND digest = $2",
-                    &params![owner, digest],
+                    &params![owner, announced],
                 )
                 .await?;
             if row.length != length {
@@ -117,8 +118,7 @@ impl Vault {
                 reason: "no such part, or another length than it must have",
             });
         }
-        let digest = sha256(&bytes);
-        self.blobs().put_part(upload, digest, bytes).await?;
+        let digest = self.blobs().add_part(upload, bytes).await?;
         transact!(self.database(), "record a part", |tx| {
             tx.execute(
                 "INSERT INTO vault_upload_part (upload, number, digest) VALUES ($1, $2, $3)
@@ -130,16 +130,17 @@ impl Vault {
         })
     }
 
-    /// Makes the stored parts the announced blob, after hashing all of it again.
+    /// Makes the stored parts the blob of this digest, after hashing all of it again.
     ///
     /// # Errors
     /// [`Error::NotFound`] if `owner` has no such upload; [`Error::Part`] if parts are missing;
-    /// [`salus_runtime::Error::WrongDigest`] if the parts are not the announced blob.
+    /// [`salus_runtime::Error::WrongDigest`] if the parts are not that blob.
     pub async fn complete_upload(
         &self,
         owner: PrincipalId,
         upload: UploadId,
-    ) -> Result<Digest, Error> {
+        digest: Digest,
+    ) -> Result<(), Error> {
         let row = self.upload_row(owner, upload).await?;
         let order: Vec<(Digest,)> = read!(self.database(), |tx| {
             tx.all(
@@ -154,7 +155,7 @@ impl Vault {
             });
         }
         let order: Vec<Digest> = order.into_iter().map(|(digest,)| digest).collect();
-        let location = self.blobs().complete(upload, row.digest, &order).await?;
+        let location = self.blobs().complete(upload, digest, &order).await?;
         transact!(self.database(), "complete an upload", |tx| {
             blob::index::record(tx, &[location]).await?;
             tx.execute(
@@ -163,8 +164,7 @@ impl Vault {
             )
             .await?;
             Ok::<_, Error>(())
-        })?;
-        Ok(row.digest)
+        })
     }
 
     /// Gives up uploads that began before `before` and were never completed. Returns their number.
@@ -195,7 +195,7 @@ impl Vault {
     async fn upload_row(&self, owner: PrincipalId, upload: UploadId) -> Result<Row, Error> {
         read!(self.database(), |tx| {
             tx.optional(
-                "SELECT upload, digest, length FROM vault_upload
+                "SELECT upload, length FROM vault_upload
                      WHERE upload = $1 AND owner = $2",
                 &params![upload, owner],
             )

@@ -463,7 +463,7 @@ async fn upload(from: &Vault, to: &Vault, digest: Digest, length: u64) {
     use futures_util::TryStreamExt as _;
 
     let owner = salus_proto::ids::PrincipalId(HOSPITAL.0);
-    let begun = to.begin_upload(owner, digest, length).await.unwrap();
+    let begun = to.begin_upload(owner, Some(digest), length).await.unwrap();
     let Some(id) = begun.upload else { return };
     let pieces: Vec<Bytes> = from
         .blob_stream(digest)
@@ -479,7 +479,7 @@ async fn upload(from: &Vault, to: &Vault, digest: Digest, length: u64) {
             .await
             .unwrap();
     }
-    to.complete_upload(owner, id).await.unwrap();
+    to.complete_upload(owner, id, digest).await.unwrap();
 }
 
 #[tokio::test]
@@ -517,6 +517,18 @@ async fn what_is_altered_or_lost_comes_back_from_the_replica_and_is_recorded() {
             .records(ALIAS, RecordFilter::default(), None, 100)
             .await
             .unwrap();
+        for limit in 1..here.len() {
+            let (mut pages, mut after) = (Vec::new(), None);
+            loop {
+                let size = u32::try_from(limit).unwrap();
+                let filter = RecordFilter::default();
+                let page = vault.records(ALIAS, filter, after, size).await.unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some(last.cursor);
+                pages.extend(page);
+            }
+            assert_eq!(pages, here, "{limit} a page");
+        }
         let anchors = |items: &[salus_vault::SealedItem]| -> Vec<_> {
             items.iter().map(|item| item.anchor.clone()).collect()
         };
@@ -707,7 +719,10 @@ async fn large_blobs_come_in_parts_and_resume() {
 
         let (owner, other) = (world.staff.id, world.doctor.id);
         let length = blob.len() as u64;
-        let begun = vault.begin_upload(owner, digest, length).await.unwrap();
+        let begun = vault
+            .begin_upload(owner, Some(digest), length)
+            .await
+            .unwrap();
         let id = begun.upload.unwrap();
         assert_eq!(
             (begun.part_bytes, begun.parts.len()),
@@ -734,23 +749,36 @@ async fn large_blobs_come_in_parts_and_resume() {
         ));
         put(owner, 1, &parts[1]).await.unwrap();
         assert!(matches!(
-            vault.complete_upload(owner, id).await,
+            vault.complete_upload(owner, id, digest).await,
             Err(Error::Part { .. })
         ));
         // A wrong part of the right length is found at the end and replaced.
         put(owner, 0, &Bytes::from(vec![0; PART_BYTES]))
             .await
             .unwrap();
-        assert!(vault.complete_upload(owner, id).await.is_err());
-        let resumed = vault.begin_upload(owner, digest, length).await.unwrap();
+        assert!(vault.complete_upload(owner, id, digest).await.is_err());
+        let resumed = vault
+            .begin_upload(owner, Some(digest), length)
+            .await
+            .unwrap();
         assert_eq!((resumed.upload, resumed.parts), (Some(id), vec![0, 1]));
-        assert!(vault.begin_upload(owner, digest, length + 1).await.is_err());
-        assert!(vault.begin_upload(owner, digest, u64::MAX).await.is_err());
+        assert!(
+            vault
+                .begin_upload(owner, Some(digest), length + 1)
+                .await
+                .is_err()
+        );
+        assert!(
+            vault
+                .begin_upload(owner, Some(digest), u64::MAX)
+                .await
+                .is_err()
+        );
         put(owner, 0, &parts[0]).await.unwrap();
-        assert_eq!(vault.complete_upload(owner, id).await.unwrap(), digest);
+        vault.complete_upload(owner, id, digest).await.unwrap();
         assert_eq!(
             vault
-                .begin_upload(owner, digest, length)
+                .begin_upload(owner, Some(digest), length)
                 .await
                 .unwrap()
                 .upload,
@@ -768,8 +796,27 @@ async fn large_blobs_come_in_parts_and_resume() {
         assert!(contents[&image.record] == image.content);
         assert_eq!(vault.fsck(&world.state).await.unwrap().findings, []);
 
+        // Who seals while sending says the digest at the end.
+        let begun = vault.begin_upload(owner, None, 3).await.unwrap();
+        let other = vault.begin_upload(owner, None, 3).await.unwrap();
+        assert_ne!(begun.upload, other.upload);
+        let (id, bytes) = (begun.upload.unwrap(), Bytes::from_static(b"abc"));
+        vault.put_part(owner, id, 0, bytes.clone()).await.unwrap();
+        let wrong = vault.complete_upload(owner, id, digest).await;
+        assert!(matches!(
+            wrong,
+            Err(Error::Runtime(salus_runtime::Error::WrongDigest { .. }))
+        ));
+        let digest = sha256(&bytes);
+        vault.complete_upload(owner, id, digest).await.unwrap();
+        assert_eq!(vault.blob_length(digest).await.unwrap(), 3);
+        assert_eq!(vault.drop_uploads(world.now().plus_ms(1)).await.unwrap(), 1);
+
         // Uploads that nobody completes go.
-        vault.begin_upload(owner, Digest([1; 32]), 5).await.unwrap();
+        vault
+            .begin_upload(owner, Some(Digest([1; 32])), 5)
+            .await
+            .unwrap();
         assert_eq!(vault.drop_uploads(TimestampMs(0)).await.unwrap(), 0);
         assert_eq!(vault.drop_uploads(world.now().plus_ms(1)).await.unwrap(), 1);
     })

@@ -1228,7 +1228,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make the parts the announced blob */
+        /** Make the parts the blob of this digest */
         post: operations["complete"];
         delete?: never;
         options?: never;
@@ -3138,10 +3138,14 @@ export interface components {
             /** @description Who trained. */
             site: components["schemas"]["OrganisationId"];
         };
-        /** @description Announces a blob. */
-        UploadStart: {
+        /** @description Ends an upload. */
+        UploadEnd: {
             /** @description SHA-256 of the sealed bytes. */
             digest: components["schemas"]["Digest"];
+        };
+        /** @description Announces a blob. */
+        UploadStart: {
+            digest?: components["schemas"]["Digest"] | null;
             /**
              * Format: int64
              * @description Their number.
@@ -5717,7 +5721,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UploadEnd"];
+            };
+        };
         responses: {
             204: {
                 headers: {

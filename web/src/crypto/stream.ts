@@ -47,6 +47,11 @@ export class Sealer {
     return this.count;
   }
 
+  /** Number of the sealed bytes of content of this length. */
+  sealedLength(length: number): number {
+    return this.prelude.length + length + this.count * TAG_LENGTH;
+  }
+
   async chunk(index: number, content: Bytes): Promise<Bytes> {
     const parameters = {
       name: 'AES-GCM',

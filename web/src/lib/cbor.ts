@@ -25,7 +25,8 @@ export class Malformed extends Error {}
 
 const DEPTH_LIMIT = 32;
 
-function head(major: number, value: number | bigint): Bytes {
+/** The first bytes of an item: its major type, and its value or length. */
+export function head(major: number, value: number | bigint): Bytes {
   const n = BigInt(value);
   const type = major << 5;
   if (n < 24n) return new Uint8Array([type | Number(n)]);

@@ -1,7 +1,7 @@
 // Records as they are signed, sealed and stored: contents, anchors, manifests, statements, and the
 // contexts that their keys and seals are bound to (docs/formats.md, "Records").
-import { type Bytes, hex, unhex } from '../lib/bytes';
-import { decode, encode, Fields, fields } from '../lib/cbor';
+import { type Bytes, concat, hex, unhex } from '../lib/bytes';
+import { decode, encode, Fields, fields, head } from '../lib/cbor';
 import { CLASSES, code, type KeyClass, KINDS, type RecordKind } from './codes';
 
 /** The plaintext of a record. */
@@ -14,6 +14,13 @@ export interface Content {
 
 export const encodeContent = (content: Content): Bytes =>
   encode(fields({ 0: content.mediaType, 1: content.title, 2: content.salt, 3: content.body }));
+
+/** The bytes of a content up to its body, which has this length and is its last field. */
+export function contentHead(about: Omit<Content, 'body'>, length: number): Bytes {
+  const { mediaType, title, salt } = about;
+  const empty = encode(fields({ 0: mediaType, 1: title, 2: salt, 3: new Uint8Array() }));
+  return concat(empty.subarray(0, -1), head(2, length));
+}
 
 export function decodeContent(bytes: Bytes): Content {
   const map = Fields.of(decode(bytes), [0, 1, 2, 3]);

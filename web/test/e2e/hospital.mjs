@@ -172,6 +172,14 @@ export const journeys = {
     await page.getByText('3 files are left out.').waitFor();
     await notInjected(page);
     await look(page, 'intake-check');
+    // The large file's upload is cut once, and goes on.
+    let cuts = 1;
+    await page.route('**/api/v1/uploads/*/parts/*', (route) =>
+      cuts-- > 0 ? route.abort() : route.continue(),
+    );
+    await page.getByRole('button', { name: `Sign and seal for ${NAME}` }).click();
+    await page.getByText('The node cannot be reached').waitFor();
+    await look(page, 'intake-cut');
     await page.getByRole('button', { name: `Sign and seal for ${NAME}` }).click();
     await page.getByText(`9 records of ${NAME} are sealed`).waitFor();
     await look(page, 'intake-done');

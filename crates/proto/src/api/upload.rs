@@ -1,4 +1,4 @@
-//! Uploads: large sealed blobs in parts, resumable, named by their digest.
+//! Uploads: large sealed blobs in parts, resumable.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,10 +13,19 @@ pub const UPLOAD_LIMIT: u64 = 16 << 30;
 /// Announces a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UploadStart {
-    /// SHA-256 of the sealed bytes.
-    pub digest: Digest,
+    /// SHA-256 of the sealed bytes, by which an interrupted upload is found again. Absent where the
+    /// sender seals while it sends: it knows the digest only at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     /// Their number.
     pub length: u64,
+}
+
+/// Ends an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UploadEnd {
+    /// SHA-256 of the sealed bytes.
+    pub digest: Digest,
 }
 
 /// How far an upload is.

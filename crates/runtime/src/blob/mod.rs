@@ -26,6 +26,7 @@ mod s3;
 
 use std::ops::Range;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -88,6 +89,9 @@ pub struct Verified {
 
 /// Most bytes that one [`BlobStore::get`] or [`BlobStore::read`] returns.
 pub const GET_MAX: u64 = 64 << 20;
+
+/// Parts of a large blob that are read before the one that is hashed is done.
+const READ_AHEAD: usize = 2;
 
 /// Most bytes of one stored object: a full pack with its index.
 pub const OBJECT_MAX: u64 = (pack::PREFIX + pack::INDEX_MAX + PACK_BYTES_MAX) as u64;
@@ -188,19 +192,26 @@ impl BlobStore {
         }
     }
 
+    /// Stores one part of an upload as [`BlobStore::put_part`] does, and says its digest.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`]; failures of the disk or service.
+    pub async fn add_part(&self, upload: UploadId, bytes: Bytes) -> Result<Digest> {
+        bounded(&bytes)?;
+        let hashed = bytes.clone();
+        let digest = self.work(move || pack::sha256(&hashed)).await?;
+        let place = ObjectName::Part(upload, digest).place();
+        self.driver.put(place, vec![bytes]).await?;
+        Ok(digest)
+    }
+
     /// Stores one part of an upload durably: at most [`PART_MAX`] bytes, in any order, any number
     /// of times.
     ///
     /// # Errors
     /// [`Error::WrongDigest`] and [`Error::TooLarge`]; failures of the disk or service.
     pub async fn put_part(&self, upload: UploadId, digest: Digest, bytes: Bytes) -> Result<()> {
-        if bytes.len() > PART_MAX {
-            return Err(Error::TooLarge {
-                what: "bytes of a part",
-                size: bytes.len() as u64,
-                limit: PART_MAX as u64,
-            });
-        }
+        bounded(&bytes)?;
         let checked = bytes.clone();
         if self.work(move || pack::sha256(&checked)).await? != digest {
             return Err(Error::WrongDigest { expected: digest });
@@ -234,10 +245,18 @@ impl BlobStore {
         order: &[Digest],
     ) -> Result<Location> {
         let mut parts = Parts::new(upload);
-        for &digest in order {
-            let place = ObjectName::Part(upload, digest).place();
-            let length = self.driver.length(place).await?;
-            let bytes = self.part(upload, digest, length).await?;
+        // The next part is read while the one before is hashed.
+        let mut read = pin!(
+            stream::iter(order.to_vec())
+                .map(|digest| async move {
+                    let place = ObjectName::Part(upload, digest).place();
+                    let length = self.driver.length(place).await?;
+                    let bytes = self.part(upload, digest, length).await?;
+                    Ok::<_, Error>((digest, bytes))
+                })
+                .buffered(READ_AHEAD)
+        );
+        while let Some((digest, bytes)) = read.try_next().await? {
             parts.push(digest, bytes.len())?;
             parts = self
                 .work(move || {
@@ -654,6 +673,18 @@ impl BlobStore {
             Driver::Local(_) | Driver::S3(_) => blocking(work).await,
         }
     }
+}
+
+/// Refuses a part of more than [`PART_MAX`] bytes.
+fn bounded(part: &Bytes) -> Result<()> {
+    if part.len() > PART_MAX {
+        return Err(Error::TooLarge {
+            what: "bytes of a part",
+            size: part.len() as u64,
+            limit: PART_MAX as u64,
+        });
+    }
+    Ok(())
 }
 
 /// Counts a blob that was read as whole or damaged; a store that fails ends the count.

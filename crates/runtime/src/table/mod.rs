@@ -187,6 +187,22 @@ impl Database {
         begun.map_err(|error| final_error("read", error))
     }
 
+    /// For one statement that reads, or several that need not agree on one moment: on SQLite each
+    /// takes one turn of the connection where [`Database::read`] takes two more for its bounds.
+    ///
+    /// # Errors
+    /// Failures of the engine.
+    pub async fn glance(&self) -> Result<Transaction> {
+        match &*self.pools {
+            Pools::Sqlite { readers, .. } => readers
+                .acquire()
+                .await
+                .map(|connection| Transaction::unbounded(Engine::Sqlite(connection)))
+                .map_err(|error| final_error("read", error)),
+            Pools::Postgres(_) => self.read().await,
+        }
+    }
+
     /// Reads the whole SQLite file for damage in its structure; on PostgreSQL, which keeps
     /// checksums of its own, reads every row of every table of ours.
     ///

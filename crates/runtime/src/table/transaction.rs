@@ -33,6 +33,8 @@ pub const BATCH_COLUMNS_MAX: usize = 100;
 pub struct Transaction {
     /// Absent once the transaction has ended.
     engine: Option<Engine>,
+    /// Whether each statement stands for itself: there is nothing to roll back.
+    unbounded: bool,
     pub(super) state: State,
 }
 
@@ -74,12 +76,22 @@ impl Transaction {
         // Made first, so that a caller that goes away meanwhile leaves nothing open.
         let mut transaction = Self {
             engine: Some(engine),
+            unbounded: false,
             state: State::Sound,
         };
         if let Some(engine) = &mut transaction.engine {
             engine.run(begin).await?;
         }
         Ok(transaction)
+    }
+
+    /// Statements on a connection that only reads, each a transaction of its own.
+    pub(super) fn unbounded(engine: Engine) -> Self {
+        Self {
+            engine: Some(engine),
+            unbounded: true,
+            state: State::Sound,
+        }
     }
 
     /// Runs a statement and returns the number of rows it changed.
@@ -291,6 +303,9 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
+        if self.unbounded {
+            return;
+        }
         // Without a runtime the process is ending, and the connections with it.
         if let (Some(engine), Ok(runtime)) = (self.engine.take(), Handle::try_current()) {
             runtime.spawn(engine.rollback());

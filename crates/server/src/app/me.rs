@@ -136,6 +136,8 @@ impl App {
             let sql = "DELETE FROM session WHERE principal = $1 AND token_digest <> $2";
             tx.execute(sql, &params![actor.id, session]).await?;
             Ok(())
-        })
+        })?;
+        self.recent.forget();
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::node::{Ledger, LedgerView};
 use crate::problem::{Problem, Result};
+use crate::session::Recent;
 use crate::statistics::Tally;
 use crate::training::Desk;
 use crate::watch::Watch;
@@ -57,6 +58,8 @@ pub(crate) struct App {
     pub(crate) watch: Watch,
     /// Requests that may be at work at once.
     pub(crate) in_flight: tokio::sync::Semaphore,
+    /// Sessions that were looked up a moment ago.
+    pub(crate) recent: Recent,
     /// Entries that the projection has taken in.
     pub(crate) projected: watch::Sender<u64>,
     /// Becomes true when the server stops: ends streams.

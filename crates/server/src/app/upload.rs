@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use salus_policy::{Operation, Relation};
+use salus_proto::Digest;
 use salus_proto::api::upload::{UploadStart, UploadStatus};
 use salus_runtime::blob::UploadId;
 
@@ -56,10 +57,15 @@ impl App {
             .await?)
     }
 
-    /// Makes the parts the announced blob.
-    pub(crate) async fn complete_upload(&self, actor: &Actor, upload: &str) -> Result<()> {
+    /// Makes the parts the blob of a digest.
+    pub(crate) async fn complete_upload(
+        &self,
+        actor: &Actor,
+        upload: &str,
+        digest: Digest,
+    ) -> Result<()> {
         self.vault
-            .complete_upload(actor.id, upload_id(upload)?)
+            .complete_upload(actor.id, upload_id(upload)?, digest)
             .await?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use salus_proto::api::problem::Problem as ProblemBody;
-use salus_proto::api::upload::{PART_SIZE, UploadStart, UploadStatus};
+use salus_proto::api::upload::{PART_SIZE, UploadEnd, UploadStart, UploadStatus};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -49,15 +49,16 @@ async fn part(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Make the parts the announced blob
+/// Make the parts the blob of this digest
 #[utoipa::path(post, path = "/uploads/{id}/complete", tag = "uploads",
-    params(("id" = String, Path)),
+    params(("id" = String, Path)), request_body = UploadEnd,
     responses((status = 204), (status = "4XX", body = ProblemBody)))]
 async fn complete(
     State(app): State<Arc<App>>,
     actor: Actor,
     Path(id): Path<String>,
+    Json(end): Json<UploadEnd>,
 ) -> Result<StatusCode> {
-    app.complete_upload(&actor, &id).await?;
+    app.complete_upload(&actor, &id, end.digest).await?;
     Ok(StatusCode::NO_CONTENT)
 }

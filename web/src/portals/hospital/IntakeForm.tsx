@@ -184,11 +184,7 @@ export function IntakeForm(props: {
           add={async (chosen) => {
             setLooking(true);
             try {
-              const read = chosen.map(async (file) => ({
-                name: file.name,
-                bytes: new Uint8Array(await file.arrayBuffer()),
-              }));
-              const found = await look(await Promise.all(read));
+              const found = await look(chosen.map((file) => ({ name: file.name, file })));
               change({ ...draft, files: [...files, ...found] });
             } finally {
               setLooking(false);

@@ -7,7 +7,7 @@ import { useTranslation } from 'react-i18next';
 import { size } from '../../lib/format';
 import { usePerson } from '../../session/use';
 import { Answer, Failure, Page, Waiting } from '../../ui/page';
-import type { Looked } from './files';
+import { type Looked, sizeOf } from './files';
 import { type Classed, EMPTY, type Form, piecesOf } from './form';
 import { IntakeForm, type Whose } from './IntakeForm';
 import { type Patient, shortOf, usePatientName, usePatients } from './queries';
@@ -115,7 +115,7 @@ function Check(props: {
                 </Text>
               </div>
               <Text size="sm" c="dimmed" flex="none">
-                {piece.signed ? t('h.check.signed') : size(piece.body.length)}
+                {piece.signed ? t('h.check.signed') : size(sizeOf(piece.body))}
               </Text>
             </Group>
           </li>
@@ -153,7 +153,7 @@ function Check(props: {
 
 /** What a piece says, in its own words. */
 function summary({ kind, title, body, mediaType }: Classed): string {
-  if (mediaType !== 'application/fhir+json') return title;
+  if (mediaType !== 'application/fhir+json' || body instanceof Blob) return title;
   const resource = JSON.parse(new TextDecoder().decode(body));
   switch (kind) {
     case 'demographics': {

@@ -9,12 +9,20 @@ import { encodeRecording, header, isHeader, readWfdb } from './wfdb';
 /** Largest file, in bytes. */
 export const FILE_LIMIT = 256 << 20;
 
+/** What a record holds: bytes, or a file that is read when it is sealed. */
+export type Body = Bytes | Blob;
+
+export const sizeOf = (body: Body): number => (body instanceof Blob ? body.size : body.length);
+
+export const bytesOf = async (body: Body): Promise<Bytes> =>
+  body instanceof Blob ? new Uint8Array(await body.arrayBuffer()) : body;
+
 /** One record of class medical before it is sealed. */
 export interface Piece {
   kind: RecordKind;
   mediaType: string;
   title: string;
-  body: Bytes;
+  body: Body;
   /** Whether whoever takes it in signs a statement about it. */
   signed: boolean;
 }
@@ -29,8 +37,15 @@ export interface Looked {
 
 export interface Chosen {
   name: string;
-  bytes: Bytes;
+  file: Blob;
 }
+
+/** What tells a file's kind: the mark of DICOM stands behind 128 bytes. */
+const MARK_BYTES = 132;
+/** The end of a whole PDF is marked in its last kilobyte. */
+const TAIL_BYTES = 1024;
+
+export const markOf = (file: Blob): Promise<Bytes> => bytesOf(file.slice(0, MARK_BYTES));
 
 const starts = (bytes: Bytes, mark: number[], at = 0): boolean =>
   mark.every((byte, i) => bytes[at + i] === byte);
@@ -38,7 +53,7 @@ const starts = (bytes: Bytes, mark: number[], at = 0): boolean =>
 type Kind = 'pdf' | 'png' | 'jpeg' | 'dicom' | 'text' | 'unknown';
 
 /** What a file is, by its first bytes; text by being text under a text file's name. */
-export function kindOf({ name, bytes }: Chosen): Kind {
+export function kindOf(name: string, bytes: Bytes): Kind {
   if (starts(bytes, [0x25, 0x50, 0x44, 0x46, 0x2d])) return 'pdf';
   if (starts(bytes, [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])) return 'png';
   if (starts(bytes, [0xff, 0xd8, 0xff])) return 'jpeg';
@@ -50,14 +65,14 @@ export function kindOf({ name, bytes }: Chosen): Kind {
 export const titleOf = (name: string): string =>
   (name.split(/[/\\]/).at(-1) ?? '').replace(/\p{C}/gu, '').trim().slice(0, 120) || 'file';
 
-function pdf(name: string, bytes: Bytes): Piece {
-  // The end mark stands in the last kilobyte of a whole file.
-  const tail = String.fromCharCode(...bytes.slice(-1024));
+async function pdf(name: string, file: Blob): Promise<Piece> {
+  const tail = String.fromCharCode(...(await bytesOf(file.slice(-TAIL_BYTES))));
   if (!tail.includes('%%EOF')) throw new Refused('damaged');
-  return piece('document', 'application/pdf', name, bytes, true);
+  return piece('document', 'application/pdf', name, file, true);
 }
 
-function text(name: string, bytes: Bytes): Piece {
+async function text(name: string, file: Blob): Promise<Piece> {
+  const bytes = await bytesOf(file);
   try {
     fromUtf8(bytes);
   } catch {
@@ -66,41 +81,40 @@ function text(name: string, bytes: Bytes): Piece {
   return piece('document', 'text/plain; charset=utf-8', name, bytes, true);
 }
 
-async function picture(name: string, mediaType: string, bytes: Bytes): Promise<Piece> {
+async function picture(name: string, mediaType: string, file: Blob): Promise<Piece> {
   try {
-    await readPicture(mediaType, bytes);
+    await readPicture(mediaType, await bytesOf(file));
   } catch (error) {
     // What cannot be drawn here is still a file of its kind; only damage is refused.
     const dicom = mediaType === 'application/dicom' && error instanceof NotShown;
     if (!dicom) throw new Refused('damaged');
     throw new Refused('dicom');
   }
-  return piece('image', mediaType, name, bytes, false);
+  return piece('image', mediaType, name, file, false);
 }
 
 const piece = (
   kind: RecordKind,
   mediaType: string,
   name: string,
-  body: Bytes,
+  body: Body,
   signed: boolean,
 ): Piece => ({ kind, mediaType, title: titleOf(name), body, signed });
 
-async function read(file: Chosen): Promise<Piece> {
-  const { name, bytes } = file;
-  if (bytes.length === 0) throw new Refused('empty');
-  if (bytes.length > FILE_LIMIT) throw new Refused('too-large');
-  switch (kindOf(file)) {
+async function read({ name, file }: Chosen): Promise<Piece> {
+  if (file.size === 0) throw new Refused('empty');
+  if (file.size > FILE_LIMIT) throw new Refused('too-large');
+  switch (kindOf(name, await markOf(file))) {
     case 'pdf':
-      return pdf(name, bytes);
+      return pdf(name, file);
     case 'png':
-      return picture(name, 'image/png', bytes);
+      return picture(name, 'image/png', file);
     case 'jpeg':
-      return picture(name, 'image/jpeg', bytes);
+      return picture(name, 'image/jpeg', file);
     case 'dicom':
-      return picture(name, 'application/dicom', bytes);
+      return picture(name, 'application/dicom', file);
     case 'text':
-      return text(name, bytes);
+      return text(name, file);
     default:
       throw new Refused('unknown');
   }
@@ -108,15 +122,15 @@ async function read(file: Chosen): Promise<Piece> {
 
 /** Every chosen file, in order; the signal files of an ECG stand under its header. */
 export async function look(files: Chosen[]): Promise<Looked[]> {
-  const byName = new Map(files.map(({ name, bytes }) => [titleOf(name), bytes]));
+  const byName = new Map(files.map(({ name, file }) => [titleOf(name), file]));
   const headers = files.filter(({ name }) => isHeader(name));
   const signals = new Set<string>();
   const looked: Looked[] = [];
   const attempt = async (
-    { name, bytes }: Chosen,
+    { name, file }: Chosen,
     work: () => Piece | Promise<Piece>,
   ): Promise<void> => {
-    const about = { name: titleOf(name), size: bytes.length };
+    const about = { name: titleOf(name), size: file.size };
     try {
       looked.push({ ...about, piece: await work() });
     } catch (error) {
@@ -125,9 +139,17 @@ export async function look(files: Chosen[]): Promise<Looked[]> {
     }
   };
   for (const file of headers)
-    await attempt(file, () => {
-      for (const { file: signal } of header(file.bytes).specs) signals.add(signal);
-      const recording = readWfdb(file.bytes, byName);
+    await attempt(file, async () => {
+      if (file.file.size > FILE_LIMIT) throw new Refused('too-large');
+      const head = await bytesOf(file.file);
+      const held = new Map<string, Bytes>();
+      for (const { file: signal } of header(head).specs) {
+        signals.add(signal);
+        const found = byName.get(signal);
+        if (found && found.size > FILE_LIMIT) throw new Refused('too-large');
+        if (found && !held.has(signal)) held.set(signal, await bytesOf(found));
+      }
+      const recording = readWfdb(head, held);
       const name = titleOf(recording.record);
       return piece('ecg', ECG_MEDIA_TYPE, name, encodeRecording(recording), false);
     });

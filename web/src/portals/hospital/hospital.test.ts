@@ -82,14 +82,15 @@ describe('an ECG in WFDB format', () => {
 describe('files', () => {
   it('are told from their bytes, and each that cannot be taken in has its reason', async () => {
     const pdf = utf8('%PDF-1.4 ... %%EOF');
+    const file = (name: string, bytes: Bytes) => ({ name, file: new Blob([bytes]) });
     const looked = await look([
-      { name: 'a.pdf', bytes: pdf },
-      { name: 'b.pdf', bytes: utf8('%PDF-1.4 cut') },
-      { name: 'c.txt', bytes: Uint8Array.of(0xff) as Bytes },
-      { name: 'd.exe', bytes: utf8('MZ') },
-      { name: 'e.txt', bytes: new Uint8Array() },
-      { name: 'f.dat', bytes: utf8('1234') },
-      { name: 'g.hea', bytes: utf8('g 1 250 3\ng.dat 16\n') },
+      file('a.pdf', pdf),
+      file('b.pdf', utf8('%PDF-1.4 cut')),
+      file('c.txt', Uint8Array.of(0xff) as Bytes),
+      file('d.exe', utf8('MZ')),
+      file('e.txt', new Uint8Array()),
+      file('f.dat', utf8('1234')),
+      file('g.hea', utf8('g 1 250 3\ng.dat 16\n')),
     ]);
     const told = Object.fromEntries(looked.map((one) => [one.name, one.refused?.why]));
     expect(told).toEqual({
@@ -102,9 +103,7 @@ describe('files', () => {
       'f.dat': 'ecg-alone',
     });
     expect(looked.find(({ name }) => name === 'a.pdf')?.piece?.signed).toBe(true);
-    expect(kindOf({ name: 'picture.pdf', bytes: Uint8Array.of(0xff, 0xd8, 0xff) as Bytes })).toBe(
-      'jpeg',
-    );
+    expect(kindOf('picture.pdf', Uint8Array.of(0xff, 0xd8, 0xff) as Bytes)).toBe('jpeg');
   });
 
   it('have names without folders and control characters', () => {
@@ -130,7 +129,7 @@ describe('the form', () => {
   it('keeps what names a person apart from what narrows', () => {
     const form = { ...filled, birthDate: '1987-04-12', phone: '+49', address: 'Here 1' };
     const [identity, quasi, pulse] = piecesOf(form, true, NOW);
-    const text = (piece = identity) => new TextDecoder().decode(piece!.body);
+    const text = (piece = identity) => new TextDecoder().decode(piece!.body as Bytes);
     expect([identity!.class, quasi!.class, pulse!.class]).toEqual(['identity', 'quasi', 'medical']);
     expect(text(identity)).toContain('Maya');
     expect(text(identity)).not.toContain('1987');

@@ -81,7 +81,7 @@ describe('a FHIR bundle', () => {
         ['quasi', 'quasi-identifiers'],
         ['medical', 'vitals'],
       ]);
-      expect(fromUtf8(first![2]!.body)).toBe(weight);
+      expect(fromUtf8(first![2]!.body as Bytes)).toBe(weight);
       expect(second!.map((piece) => piece.kind)).toEqual([
         'demographics',
         'quasi-identifiers',
@@ -138,7 +138,7 @@ describe('a FHIR bundle', () => {
       expect(new Set(pieces.map(({ source }) => hex(source))).size).toBe(pieces.length);
       expect(pieces.filter(({ kind }) => kind === 'vitals').length).toBeGreaterThan(0);
       expect(leftOut).toBeGreaterThanOrEqual(0);
-      for (const { body } of pieces) JSON.parse(fromUtf8(body));
+      for (const { body } of pieces) JSON.parse(fromUtf8(body as Bytes));
     },
   );
 });

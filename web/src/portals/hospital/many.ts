@@ -6,11 +6,12 @@
 // interrupted finds on the ledger what it did before.
 import { ok, Problem } from '../../api/client';
 import { sha256 } from '../../crypto/digest';
+import { digestOf } from '../../crypto/sealing';
 import { dicomPatient } from '../../features/record/picture';
 import { type Bytes, hex, uint, unhex, utf8 } from '../../lib/bytes';
 import type { Person } from '../../session/person';
 import { type OfPatient, readBundle, type Sourced } from './bundle';
-import { type Chosen, FILE_LIMIT, kindOf, look } from './files';
+import { type Body, bytesOf, type Chosen, FILE_LIMIT, kindOf, look, markOf } from './files';
 import type { Classed } from './form';
 import type { Patient } from './queries';
 import { Refused } from './refused';
@@ -79,9 +80,9 @@ export function sourcesOf(found: Found[]): Source[] {
     .sort((a, b) => (a.path < b.path ? -1 : 1));
 }
 
-async function bytesOf(file: File): Promise<Bytes> {
+async function wholeOf(file: File): Promise<Bytes> {
   if (file.size > FILE_LIMIT) throw new Refused('too-large');
-  return new Uint8Array(await file.arrayBuffer());
+  return bytesOf(file);
 }
 
 const words = (name: string): Set<string> =>
@@ -103,29 +104,34 @@ export function otherName(one?: string | null, other?: string | null): boolean {
 const sameName = (one?: string | null, other?: string | null): boolean =>
   Boolean(one?.trim()) && one?.trim().toLowerCase() === other?.trim().toLowerCase();
 
+const digest = (body: Body): Promise<Bytes> =>
+  body instanceof Blob ? digestOf(body) : sha256(body);
+
 /** A file's records, where it says itself whose they are, or else those for the chosen patient. */
 async function read(
   source: Source,
-  bytes: Bytes,
 ): Promise<{ patients: OfPatient[]; leftOut: number } | { pieces: Sourced[]; named?: string }> {
-  const name = nameOf(source.path);
-  const first = bytes.find((byte) => !' \t\r\n\xef\xbb\xbf'.includes(String.fromCharCode(byte)));
-  if (bytes[0] === 0x1f || first === 0x7b) return readBundle(bytes);
-  const chosen: Chosen[] = [{ name, bytes }];
+  const [name, mark] = [nameOf(source.path), await markOf(source.file)];
+  const first = mark.find((byte) => !' \t\r\n\xef\xbb\xbf'.includes(String.fromCharCode(byte)));
+  if (mark[0] === 0x1f || first === 0x7b) return readBundle(await wholeOf(source.file));
+  const chosen: Chosen[] = [{ name, file: source.file }];
   if (isHeader(name))
-    for (const signal of new Set(header(bytes).specs.map((spec) => spec.file))) {
+    for (const signal of new Set(
+      header(await wholeOf(source.file)).specs.map(({ file }) => file),
+    )) {
       const file = source.beside.find((one) => nameOf(one.path) === signal)?.file;
-      if (file) chosen.push({ name: signal, bytes: await bytesOf(file) });
+      if (file) chosen.push({ name: signal, file });
     }
   const [looked] = await look(chosen);
   if (!looked?.piece) throw looked?.refused ?? new Refused('unknown');
   const piece: Sourced = {
     ...looked.piece,
     class: 'medical',
-    source: await sha256(looked.piece.body),
+    source: await digest(looked.piece.body),
   };
-  const dicom = kindOf({ name, bytes }) === 'dicom';
-  return { pieces: [piece], named: dicom ? dicomPatient(bytes) : undefined };
+  const dicom = kindOf(name, mark) === 'dicom';
+  const named = dicom ? dicomPatient(await wholeOf(source.file)) : undefined;
+  return { pieces: [piece], named };
 }
 
 /** One import. Its files are taken in one at a time. */
@@ -138,12 +144,12 @@ export class Import {
 
   async take(source: Source, progress: (part: number) => void): Promise<Fate> {
     try {
-      const bytes = await bytesOf(source.file);
-      if (bytes.length === 0) throw new Refused('empty');
-      const digest = await sha256(bytes);
-      const held = await read(source, bytes);
-      if ('patients' in held) return await this.bundle(held, digest, progress);
-      return await this.chosen(held, digest, progress);
+      if (source.file.size === 0) throw new Refused('empty');
+      if (source.file.size > FILE_LIMIT) throw new Refused('too-large');
+      const held = await read(source);
+      const whole = await digest(source.file);
+      if ('patients' in held) return await this.bundle(held, whole, progress);
+      return await this.chosen(held, whole, progress);
     } catch (error) {
       return error instanceof Refused ? { is: 'refused', why: error } : { is: 'failed', error };
     }

@@ -4,6 +4,7 @@
 // known patients the hospital's node wraps its class keys to the staff member, against a receipt.
 import { ok, Problem } from '../../api/client';
 import { sha256 } from '../../crypto/digest';
+import type { Job } from '../../crypto/file-sealer';
 import { signHybrid } from '../../crypto/hybrid';
 import { LABEL } from '../../crypto/label';
 import { sealStream } from '../../crypto/stream';
@@ -15,6 +16,7 @@ import { action } from '../../records/command';
 import { classKeys } from '../../records/open';
 import {
   classWrapContext,
+  contentHead,
   encodeAnchor,
   encodeContent,
   encodeManifest,
@@ -22,10 +24,12 @@ import {
   keyWrapContext,
   recordContext,
 } from '../../records/record';
-import { content, contentDigest } from '../../records/seal';
+import { contentDigest } from '../../records/seal';
 import type { Person } from '../../session/person';
 import { treeRoot } from '../../verify/log';
+import { type Body, bytesOf, sizeOf } from './files';
 import type { Classed } from './form';
+import { Upload } from './upload';
 
 /** Sealed bytes beyond this go first, in parts that are not sent again after an interruption. */
 const ALONE_FROM = 4 << 20;
@@ -56,13 +60,27 @@ type Keys = Map<KeyClass, { epoch: number; key: Bytes }>;
 
 interface Part {
   batch: Bytes;
+  /** What it is made of: each piece with its record's number. */
+  pieces: [record: string, Classed][];
+  /** Those of them that are sealed, in the same order. */
+  sealed: Sealed[];
   manifest: Bytes;
   root: Bytes;
-  records: string[];
-  anchors: Bytes[];
-  sealed: Value[];
-  /** Sealed bytes that go by themselves. */
-  alone: { digest: Bytes; bytes: Bytes }[];
+}
+
+interface Sealed {
+  anchor: Bytes;
+  /** Its place in the batch: wrap, statement, and sealed bytes that did not go by themselves. */
+  item: Value;
+}
+
+/** What is sealed and what its seal is bound to. */
+interface Secret {
+  record: string;
+  piece: Classed;
+  key: Bytes;
+  context: Bytes;
+  salt: Bytes;
 }
 
 /** What is on the ledger now. */
@@ -83,6 +101,8 @@ export class Intake {
   private keys?: Keys;
   private wraps: Value[] = [];
   private parts?: Part[];
+  /** Pieces of a record's own upload that is under way, by the record's number. */
+  private readonly uploads = new Map<string, { secret: Secret; upload: Upload }>();
   private readonly entries: number[] = [];
 
   constructor(
@@ -96,19 +116,18 @@ export class Intake {
   }
 
   async run(progress: (part: number) => void): Promise<Taken> {
-    const { person, alias } = this;
+    const { alias } = this;
     if (!this.opened) {
       await this.open();
       this.opened = true;
     }
     this.keys ??= await this.classKeys();
-    this.parts ??= await this.seal(this.keys, progress);
-    while (this.entries.length < this.parts.length) {
-      const part = this.parts[this.entries.length]!;
-      for (const { digest, bytes } of part.alone) await upload(person, digest, bytes, progress);
-      this.entries.push(await this.sendOrSealAnew(part));
-    }
-    return { alias, records: this.parts.flatMap(({ records }) => records), entries: this.entries };
+    this.parts ??= await this.plan();
+    await this.seal(this.parts, this.keys, progress);
+    while (this.entries.length < this.parts.length)
+      this.entries.push(await this.sendOrSealAnew(this.parts[this.entries.length]!));
+    const records = this.parts.flatMap(({ pieces }) => pieces.map(([record]) => record));
+    return { alias, records, entries: this.entries };
   }
 
   private async open(): Promise<void> {
@@ -168,33 +187,37 @@ export class Intake {
     return keys;
   }
 
-  private async seal(keys: Keys, progress: (part: number) => void): Promise<Part[]> {
+  private async plan(): Promise<Part[]> {
     const parts: Part[] = [];
-    const now = Date.now();
-    const total = this.pieces.reduce((sum, piece) => sum + piece.body.length, 0);
-    let done = 0;
     for (const [place, group] of portions(this.pieces).entries()) {
-      const fresh = await this.unknown(group);
-      if (fresh.length === 0) continue;
-      const part: Part = {
-        batch: (await this.again?.batch(place)) ?? random(16),
-        manifest: new Uint8Array(),
-        root: new Uint8Array(),
-        records: [],
-        anchors: [],
-        sealed: [],
-        alone: [],
-      };
-      for (const [record, piece] of fresh) {
-        await this.sealOne(part, record, piece, keys, now);
-        done += piece.body.length;
-        progress((done / (total || 1)) * 0.5);
-      }
-      part.root = treeRoot(part.anchors);
-      part.manifest = await this.sign(LABEL.manifest, this.manifest(part, now));
-      parts.push(part);
+      const pieces = await this.unknown(group);
+      if (pieces.length === 0) continue;
+      const batch = (await this.again?.batch(place)) ?? random(16);
+      const [manifest, root] = [new Uint8Array(), new Uint8Array()];
+      parts.push({ batch, pieces, sealed: [], manifest, root });
     }
     return parts;
+  }
+
+  /** Seals what is not sealed yet; what is large goes to the node at once. */
+  private async seal(parts: Part[], keys: Keys, progress: (part: number) => void): Promise<void> {
+    const now = Date.now();
+    const total = parts
+      .flatMap(({ pieces }) => pieces)
+      .reduce((sum, [, p]) => sum + sizeOf(p.body), 0);
+    let done = 0;
+    for (const part of parts) {
+      for (const [at, [record, piece]] of part.pieces.entries()) {
+        const size = sizeOf(piece.body);
+        const tell = (fraction: number) => progress((done + fraction * size) / (total || 1));
+        part.sealed[at] ??= await this.sealOne(record, piece, keys, now, tell);
+        done += size;
+        tell(0);
+      }
+      if (part.manifest.length > 0) continue;
+      part.root = treeRoot(part.sealed.map(({ anchor }) => anchor));
+      part.manifest = await this.sign(LABEL.manifest, this.manifest(part, now));
+    }
   }
 
   /** The pieces that are not on the ledger yet, each once, with their numbers. */
@@ -212,7 +235,7 @@ export class Intake {
     return signHybrid(keys, label, unhex(principal), payload);
   }
 
-  private manifest({ batch, root, anchors }: Part, created: number): Bytes {
+  private manifest({ batch, root, pieces }: Part, created: number): Bytes {
     return encodeManifest({
       batch,
       alias: this.alias,
@@ -220,47 +243,52 @@ export class Intake {
       signer: this.person.principal,
       created,
       anchorsRoot: root,
-      count: anchors.length,
+      count: pieces.length,
     });
   }
 
   private async sealOne(
-    part: Part,
     record: string,
     piece: Classed,
     keys: Keys,
     now: number,
-  ): Promise<void> {
+    progress: (part: number) => void,
+  ): Promise<Sealed> {
     const { alias, person } = this;
     const held = keys.get(piece.class);
     if (!held) throw new NoClassKey();
     const { kind, mediaType } = piece;
     const about = { record, version: 1, class: piece.class, epoch: held.epoch, kind };
-    const plain = content(mediaType, piece.title, piece.body);
-    const key = random(32);
-    const context = keyWrapContext(alias, about, held.epoch);
-    const wrap = await wrapUnder(held.key, LABEL.recordKey, context, key);
-    const bound = recordContext(alias, person.principal, about);
-    const blob = await sealStream(key, bound, encodeContent(plain));
+    const context = recordContext(alias, person.principal, about);
+    const fresh = { record, piece, key: random(32), context, salt: random(16) };
+    const sealed =
+      sizeOf(piece.body) > ALONE_FROM
+        ? await this.uploaded(fresh, progress)
+        : await sealedWithin(fresh);
+    const { key, ciphertext, length, content, within } = sealed;
+    const wrapped = keyWrapContext(alias, about, held.epoch);
+    const wrap = await wrapUnder(held.key, LABEL.recordKey, wrapped, key);
     let statement: Bytes | undefined;
-    if (piece.signed) {
-      const about = { record, kind, mediaType, content: await contentDigest(plain) };
-      const said = encodeStatement({ ...about, signer: person.principal, signed: now });
-      statement = await this.sign(LABEL.document, said);
+    if (content) {
+      const said = { record, kind, mediaType, content, signer: person.principal, signed: now };
+      statement = await this.sign(LABEL.document, encodeStatement(said));
     }
-    const ciphertext = await sha256(blob);
-    part.records.push(record);
-    part.anchors.push(
-      encodeAnchor({
-        ...about,
-        ciphertext,
-        length: blob.length,
-        statement: statement && (await sha256(statement)),
-      }),
-    );
-    const alone = blob.length > ALONE_FROM;
-    if (alone) part.alone.push({ digest: ciphertext, bytes: blob });
-    part.sealed.push(fields({ 0: wrap, 1: statement, 2: alone ? undefined : blob }));
+    const digest = statement && (await sha256(statement));
+    return {
+      anchor: encodeAnchor({ ...about, ciphertext, length, statement: digest }),
+      item: fields({ 0: wrap, 1: statement, 2: within }),
+    };
+  }
+
+  /** Seals a large record on its way to the node; again, it goes on where it stopped. */
+  private async uploaded(fresh: Secret, progress: (part: number) => void): Promise<Kept> {
+    const begun = this.uploads.get(fresh.record) ?? {
+      secret: fresh,
+      upload: new Upload(jobOf(fresh)),
+    };
+    this.uploads.set(fresh.record, begun);
+    const { sealed, content, length } = await begun.upload.run(this.person.home, progress);
+    return { key: begun.secret.key, ciphertext: sealed, length, content };
   }
 
   /** A class key that was replaced meanwhile means that the next attempt seals under the new one. */
@@ -272,6 +300,7 @@ export class Intake {
       if (replaced && this.entries.length === 0) {
         this.keys = undefined;
         this.parts = undefined;
+        this.uploads.clear();
       }
       throw error;
     }
@@ -281,15 +310,15 @@ export class Intake {
   private async send(part: Part): Promise<number> {
     const { person, alias, subject } = this;
     const first = this.entries.length === 0;
-    const { batch, manifest, root, anchors } = part;
+    const { batch, manifest, root, sealed } = part;
     const digest = await sha256(manifest);
-    const what = action.anchorBatch(batch, alias, digest, root, anchors.length);
+    const what = action.anchorBatch(batch, alias, digest, root, sealed.length);
     const answer = await person.act(what, (command) => {
       const bytes = encode(
         fields({
           0: manifest,
-          1: anchors.map(decode),
-          2: part.sealed,
+          1: sealed.map(({ anchor }) => decode(anchor)),
+          2: sealed.map(({ item }) => item),
           3: first ? this.wraps : [],
           4: [],
           5: first && subject.fresh && subject.readable ? subject.name : undefined,
@@ -308,11 +337,11 @@ export class Intake {
 }
 
 /** Cuts pieces into batches of bounded size. */
-export function portions<T extends { body: Bytes }>(pieces: T[]): T[][] {
+export function portions<T extends { body: Body }>(pieces: T[]): T[][] {
   const groups: T[][] = [];
   let bytes = 0;
   for (const piece of pieces) {
-    const size = Math.min(piece.body.length, ALONE_FROM);
+    const size = Math.min(sizeOf(piece.body), ALONE_FROM);
     const last = groups.at(-1);
     if (last && last.length < RECORDS_LIMIT && bytes + size <= BATCH_BYTES) {
       last.push(piece);
@@ -325,29 +354,28 @@ export function portions<T extends { body: Bytes }>(pieces: T[]): T[][] {
   return groups;
 }
 
-/** Sends sealed bytes in parts; parts that the node has are not sent again. */
-async function upload(
-  person: Person,
-  digest: Bytes,
-  bytes: Bytes,
-  progress: (part: number) => void,
-): Promise<void> {
-  const { api, raw } = person.home;
-  const status = await ok(
-    api.POST('/api/v1/uploads', { body: { digest: hex(digest), length: bytes.length } }),
-  );
-  if (status.complete) return;
-  const count = Math.ceil(bytes.length / status.part_size);
-  for (let number = 0; number < count; number++) {
-    if (!status.parts_done.includes(number)) {
-      const from = number * status.part_size;
-      await raw(`/uploads/${status.upload}/parts/${number}`, {
-        method: 'PUT',
-        headers: { 'content-type': 'application/octet-stream' },
-        body: new Blob([bytes.subarray(from, from + status.part_size)]),
-      });
-    }
-    progress(0.5 + ((number + 1) / count) * 0.5);
-  }
-  await ok(api.POST('/api/v1/uploads/{id}/complete', { params: { path: { id: status.upload } } }));
+/** A sealed record. */
+interface Kept {
+  key: Bytes;
+  ciphertext: Bytes;
+  length: number;
+  /** Of a signed one the digest of its content. */
+  content?: Bytes;
+  /** Its sealed bytes, where they travel within the batch. */
+  within?: Bytes;
+}
+
+async function sealedWithin({ piece, key, context, salt }: Secret): Promise<Kept> {
+  const { mediaType, title } = piece;
+  const plain = { mediaType, title, salt, body: await bytesOf(piece.body) };
+  const blob = await sealStream(key, context, encodeContent(plain));
+  const content = piece.signed ? await contentDigest(plain) : undefined;
+  return { key, ciphertext: await sha256(blob), length: blob.length, content, within: blob };
+}
+
+function jobOf({ piece, key, context, salt }: Secret): Job {
+  const { mediaType, title, body, signed } = piece;
+  const file = body instanceof Blob ? body : new Blob([body]);
+  const head = contentHead({ mediaType, title, salt }, file.size);
+  return { recordKey: key, context, head, file, salt: signed ? salt : undefined };
 }
