@@ -1,12 +1,12 @@
 // Taking one patient in: the form and files, a look at all of it, then sealed and anchored.
-import { Button, Group, Stack, Text, Title } from '@mantine/core';
+import { Button, Group, Progress, Stack, Text, Title } from '@mantine/core';
 import { useMutation, useQueryClient } from '@tanstack/react-query';
 import { Link } from '@tanstack/react-router';
 import { useState } from 'react';
 import { useTranslation } from 'react-i18next';
 import { size } from '../../lib/format';
 import { usePerson } from '../../session/use';
-import { Answer, Failure, Page, Waiting } from '../../ui/page';
+import { Answer, Failure, Page } from '../../ui/page';
 import { type Looked, sizeOf } from './files';
 import { type Classed, EMPTY, type Form, piecesOf } from './form';
 import { IntakeForm, type Whose } from './IntakeForm';
@@ -135,9 +135,15 @@ function Check(props: {
           <Text>{t('h.retry')}</Text>
         </>
       )}
-      {sealing.isPending && <Waiting text={`${t('h.sealing')} (${Math.round(part * 100)} %)`} />}
+      {/* No spinner: its frames would take time from the sealing. */}
+      {sealing.isPending && (
+        <div>
+          <Text role="status">{`${t('h.sealing')} (${Math.round(part * 100)} %)`}</Text>
+          <Progress value={part * 100} aria-label={t('h.sealing')} mt={4} />
+        </div>
+      )}
       <Group>
-        <Button className="wrap" loading={sealing.isPending} onClick={() => sealing.mutate()}>
+        <Button className="wrap" disabled={sealing.isPending} onClick={() => sealing.mutate()}>
           {t('h.seal', { name })}
         </Button>
         {/* What was sent keeps its ids; a changed form would be another intake. */}

@@ -99,6 +99,6 @@ async function put(node: Node, upload: string, { number, bytes }: Part): Promise
   await node.raw(`/uploads/${upload}/parts/${number}`, {
     method: 'PUT',
     headers: { 'content-type': 'application/octet-stream' },
-    body: bytes,
+    body: new Blob([bytes]),
   });
 }
