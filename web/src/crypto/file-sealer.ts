@@ -42,10 +42,7 @@ export class FileSealer {
   private ready: Bytes[];
   private readyBytes: number;
   private read = 0;
-  /** The piece after the one that is sealed, as it is read. */
   private ahead?: Promise<Bytes>;
-  /** The piece that no part asked for yet, as it is sealed. */
-  private sealing?: Promise<void>;
 
   private constructor(
     private readonly job: Job,
@@ -68,11 +65,7 @@ export class FileSealer {
 
   /** The next `size` sealed bytes; fewer at the end, none after it. Asked one at a time. */
   async next(size: number): Promise<Bytes> {
-    while (this.readyBytes < size && this.read < this.total) {
-      const sealing = this.sealing ?? this.more();
-      this.sealing = undefined;
-      await sealing;
-    }
+    while (this.readyBytes < size && this.read < this.total) await this.more();
     const part = new Uint8Array(Math.min(size, this.readyBytes));
     for (let at = 0; at < part.length; ) {
       const first = this.ready[0]!;
@@ -83,11 +76,6 @@ export class FileSealer {
       else this.ready[0] = first.subarray(taken.length);
     }
     this.readyBytes -= part.length;
-    if (this.readyBytes < size && this.read < this.total) {
-      // The browser seals beside this thread, which hashes meanwhile.
-      this.sealing = this.more();
-      this.sealing.catch(() => {});
-    }
     this.hash.update(part);
     return part;
   }

@@ -143,7 +143,7 @@ function Check(props: {
         </div>
       )}
       <Group>
-        <Button className="wrap" disabled={sealing.isPending} onClick={() => sealing.mutate()}>
+        <Button className="long" disabled={sealing.isPending} onClick={() => sealing.mutate()}>
           {t('h.seal', { name })}
         </Button>
         {/* What was sent keeps its ids; a changed form would be another intake. */}

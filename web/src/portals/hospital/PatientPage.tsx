@@ -238,7 +238,7 @@ function Account({ patient }: { patient: Patient }) {
               error={fault}
               onChange={(event) => setNumber(event.currentTarget.value)}
             />
-            <Button type="submit" variant="default" className="wrap">
+            <Button type="submit" variant="default" className="long">
               {t('next')}
             </Button>
           </Stack>
