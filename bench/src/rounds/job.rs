@@ -106,9 +106,10 @@ async fn work(arguments: &Arguments) -> anyhow::Result<Done> {
     coordinator.act(proposed).await?;
     let path = format!("/jobs/{id}/model");
     for at in (0..initial.len()).step_by(PIECE_LIMIT) {
-        let piece = initial.slice(at..initial.len().min(at + PIECE_LIMIT));
-        let place = format!("{path}?at={at}");
-        coordinator.node().put_piece(&place, piece).await?;
+        let end = initial.len().min(at + PIECE_LIMIT);
+        let (piece, so_far) = (initial.slice(at..end), digest(&initial[..end]));
+        let node = coordinator.node();
+        node.put_piece(&path, at as u64, piece, &so_far).await?;
     }
     coordinator.node().post_empty(&path).await?;
     for (_, site) in &sites {

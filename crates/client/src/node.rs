@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
-use salus_crypto::digest::sha256;
 use salus_proto::Digest;
 use salus_proto::api::BASE_PATH;
 use salus_proto::api::Page;
@@ -11,7 +10,7 @@ use salus_proto::api::command::{CommandReceipt, CommandSubmission};
 use salus_proto::api::ledger::{LedgerStatus, MemberDetail};
 use salus_proto::api::principal::PrincipalDetail;
 use salus_proto::api::problem::Problem;
-use salus_proto::api::training::{TrainingUpload, content_digest};
+use salus_proto::api::training::{TrainingUpload, UPLOAD_DIGEST, write_digest};
 use salus_proto::ids::PrincipalId;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -194,13 +193,19 @@ impl Node {
         self.send(request).await.map(drop)
     }
 
-    /// PUT of a piece of an update or a model, with its digest.
-    pub async fn put_piece(&self, path: &str, piece: Bytes) -> Result<TrainingUpload> {
-        let digest = content_digest(&sha256(&piece));
+    /// PUT of a piece of an update or a model that begins at byte `at`, with the digest of all up to its
+    /// end. The answer says where to go on, which is before `at` where something was spoilt on the way.
+    pub async fn put_piece(
+        &self,
+        path: &str,
+        at: u64,
+        piece: Bytes,
+        so_far: &Digest,
+    ) -> Result<TrainingUpload> {
         let request = self
-            .request(Method::PUT, path)
+            .request(Method::PUT, &format!("{path}?at={at}"))
             .header(CONTENT_TYPE, "application/octet-stream")
-            .header("Content-Digest", digest);
+            .header(UPLOAD_DIGEST, write_digest(so_far));
         self.json(request.body(piece)).await
     }
 

@@ -7,19 +7,25 @@
 //! **Invariant:** when `put` or `complete` has returned, a power cut does not undo it, and no name ever
 //! stands for half a file.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use salus_proto::Digest;
+use tokio::sync::Semaphore;
 
 use crate::error::{self, Error, Result};
 
 /// Longest name, bytes.
 const NAME_LIMIT: usize = 200;
+/// Files that are worked on at a time. Every thread keeps memory of its own back for its next piece, and
+/// a disk is not faster for more of them.
+const AT_ONCE: usize = 4;
 /// Bytes that are read or written at a time.
 const PIECE: usize = 256 << 10;
 /// Ending of a file that is still arriving.
@@ -34,12 +40,36 @@ pub enum Appended {
     Now(u64),
     /// It does not continue what has arrived, which is so many bytes.
     Expected(u64),
+    /// What has arrived has another digest than was announced; so many bytes of it are left.
+    Spoilt(u64),
 }
 
 /// A folder of such files. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Shelf {
     folder: PathBuf,
+    turns: Arc<Semaphore>,
+    arrivals: Arc<Mutex<BTreeMap<String, Arrival>>>,
+}
+
+/// The beginning of an arriving file as it is hashed while it comes in, so that nothing is read again when it is
+/// complete. Made from the file itself after a restart.
+#[derive(Clone)]
+struct Arrival {
+    hasher: Context,
+    /// Bytes hashed.
+    length: u64,
+    /// Bytes whose digest was as announced.
+    confirmed: u64,
+}
+
+impl core::fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Arrival")
+            .field("length", &self.length)
+            .field("confirmed", &self.confirmed)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shelf {
@@ -50,6 +80,8 @@ impl Shelf {
     pub async fn open(folder: &Path) -> Result<Self> {
         let shelf = Self {
             folder: folder.to_owned(),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
+            arrivals: Arc::default(),
         };
         shelf
             .work(|folder| {
@@ -188,9 +220,13 @@ impl Shelf {
             let mut file = File::open(folder.join(name))?;
             let end = range.end.min(file.metadata()?.len());
             let start = range.start.min(end);
-            let mut bytes = vec![0; usize::try_from(end - start).map_err(io::Error::other)?];
+            let length = usize::try_from(end - start).map_err(io::Error::other)?;
+            let mut bytes = Vec::with_capacity(length);
             file.seek(SeekFrom::Start(start))?;
-            file.read_exact(&mut bytes)?;
+            file.take(length as u64).read_to_end(&mut bytes)?;
+            if bytes.len() < length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             Ok(bytes.into())
         })
         .await
@@ -210,7 +246,8 @@ impl Shelf {
     }
 
     /// Adds a piece to a file that is arriving, if it begins where the last one ended and nothing
-    /// exceeds `limit` bytes. The piece may be in parts.
+    /// exceeds `limit` bytes. The piece may be in parts. With `expected`, the digest of all that has
+    /// arrived after it, what came since the last such confirmation is thrown away where it is another.
     ///
     /// # Errors
     /// [`Error::TooLarge`]; failures of the disk.
@@ -220,6 +257,7 @@ impl Shelf {
         at: u64,
         piece: Vec<Bytes>,
         limit: u64,
+        expected: Option<Digest>,
     ) -> Result<Appended> {
         let length = piece.iter().map(|part| part.len() as u64).sum();
         let size = at.saturating_add(length);
@@ -228,6 +266,7 @@ impl Shelf {
             return Err(Error::TooLarge { what, size, limit });
         }
         let name = checked(name)?;
+        let arrivals = Arc::clone(&self.arrivals);
         self.work(move |folder| {
             let part = folder.join(format!("{name}{ARRIVING}"));
             let mut file = open_or_create(&part)?;
@@ -235,10 +274,21 @@ impl Shelf {
             if arrived != at {
                 return Ok(Appended::Expected(arrived));
             }
+            let mut arrival = arrival(&arrivals, &name, &mut file, at)?;
             file.seek(SeekFrom::Start(at))?;
             for part in piece {
+                arrival.hasher.update(&part);
                 file.write_all(&part)?;
             }
+            arrival.length = size;
+            if let Some(expected) = expected {
+                if finish(arrival.hasher.clone()) != expected {
+                    file.set_len(arrival.confirmed)?;
+                    return Ok(Appended::Spoilt(arrival.confirmed));
+                }
+                arrival.confirmed = size;
+            }
+            locked(&arrivals).insert(name, arrival);
             Ok(Appended::Now(size))
         })
         .await
@@ -258,17 +308,22 @@ impl Shelf {
         look: impl Fn(&mut S, u64, &[u8]) + Send + 'static,
     ) -> Result<Option<S>> {
         let name = checked(name)?;
+        let arrivals = Arc::clone(&self.arrivals);
         let done = self
             .work(move |folder| {
                 let part = folder.join(format!("{name}{ARRIVING}"));
                 let Some(mut file) = existing(&part)? else {
                     return Ok(None);
                 };
-                let (found, state) = in_pieces(&mut file, state, look)?;
-                if found != expected {
+                let length = file.metadata()?.len();
+                let found = arrival(&arrivals, &name, &mut file, length)?.hasher;
+                if finish(found) != expected {
                     fs::remove_file(&part)?;
                     return Ok(Some(None));
                 }
+                file.seek(SeekFrom::Start(0))?;
+                let mut state = state;
+                in_pieces(&mut file, |at, piece| look(&mut state, at, piece))?;
                 file.sync_all()?;
                 settle(folder, &part, &name)?;
                 Ok(Some(Some(state)))
@@ -295,7 +350,14 @@ impl Shelf {
         let file = checked(name)?;
         let done = self
             .work(move |folder| match existing(&folder.join(file))? {
-                Some(mut file) => in_pieces(&mut file, state, look).map(Some),
+                Some(mut file) => {
+                    let (mut hasher, mut state) = (Context::new(&SHA256), state);
+                    in_pieces(&mut file, |at, piece| {
+                        hasher.update(piece);
+                        look(&mut state, at, piece);
+                    })?;
+                    Ok(Some((finish(hasher), state)))
+                }
                 None => Ok(None),
             })
             .await?;
@@ -306,15 +368,24 @@ impl Shelf {
     }
 
     /// As [`Shelf::complete`] without waiting for the disk: a power cut may lose or spoil the file, so
-    /// whoever reads it checks it, and its digest is not looked at here.
+    /// whoever reads it later checks it. `false` where it has another digest and was thrown away.
     ///
     /// # Errors
     /// Failures of the disk.
-    pub async fn complete_loosely(&self, name: &str) -> Result<()> {
+    pub async fn complete_loosely(&self, name: &str, expected: Digest) -> Result<bool> {
         let name = checked(name)?;
+        let arrivals = Arc::clone(&self.arrivals);
         self.work(move |folder| {
             let part = folder.join(format!("{name}{ARRIVING}"));
-            fs::rename(part, folder.join(name))
+            let mut file = File::open(&part)?;
+            let length = file.metadata()?.len();
+            let found = arrival(&arrivals, &name, &mut file, length)?.hasher;
+            if finish(found) != expected {
+                fs::remove_file(&part)?;
+                return Ok(false);
+            }
+            fs::rename(part, folder.join(name))?;
+            Ok(true)
         })
         .await
     }
@@ -325,6 +396,7 @@ impl Shelf {
     /// Failures of the disk.
     pub async fn remove(&self, name: &str) -> Result<()> {
         let name = checked(name)?;
+        locked(&self.arrivals).remove(&name);
         self.work(move |folder| {
             for ending in ["", ARRIVING, WRITING] {
                 match fs::remove_file(folder.join(format!("{name}{ending}"))) {
@@ -342,7 +414,10 @@ impl Shelf {
         work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
     ) -> Result<T> {
         let folder = self.folder.clone();
+        // Never closed.
+        let turn = self.turns.acquire().await.ok();
         let done = tokio::task::spawn_blocking(move || work(&folder)).await;
+        drop(turn);
         let done = done.map_err(|error| Error::Bug {
             what: "a task of the shelf".into(),
             detail: error.to_string(),
@@ -395,24 +470,45 @@ fn existing(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// The digest of a file, and what `look` made of its pieces. All but the last have the same length.
-fn in_pieces<S>(
-    file: &mut File,
-    mut state: S,
-    look: impl Fn(&mut S, u64, &[u8]),
-) -> io::Result<(Digest, S)> {
-    let (mut hasher, mut at) = (Context::new(&SHA256), 0);
-    let mut piece = Vec::with_capacity(PIECE);
+/// Shows a file from where it stands to its end. All pieces but the last have the same length.
+fn in_pieces(file: &mut File, mut look: impl FnMut(u64, &[u8])) -> io::Result<()> {
+    let (mut at, mut piece) = (0, Vec::with_capacity(PIECE));
     loop {
         piece.clear();
         (&*file).take(PIECE as u64).read_to_end(&mut piece)?;
         if piece.is_empty() {
-            return Ok((finish(hasher), state));
+            return Ok(());
         }
-        hasher.update(&piece);
-        look(&mut state, at, &piece);
+        look(at, &piece);
         at += piece.len() as u64;
     }
+}
+
+fn locked(
+    arrivals: &Mutex<BTreeMap<String, Arrival>>,
+) -> std::sync::MutexGuard<'_, BTreeMap<String, Arrival>> {
+    arrivals.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes what is known of an arriving file of this length; hashes it where that is nothing or too little.
+fn arrival(
+    arrivals: &Mutex<BTreeMap<String, Arrival>>,
+    name: &str,
+    file: &mut File,
+    length: u64,
+) -> io::Result<Arrival> {
+    let known = locked(arrivals).remove(name);
+    if let Some(known) = known.filter(|known| known.length == length) {
+        return Ok(known);
+    }
+    let mut hasher = Context::new(&SHA256);
+    file.seek(SeekFrom::Start(0))?;
+    in_pieces(file, |_, piece| hasher.update(piece))?;
+    Ok(Arrival {
+        hasher,
+        length,
+        confirmed: 0,
+    })
 }
 
 fn length(path: &Path) -> io::Result<Option<u64>> {
@@ -433,7 +529,7 @@ fn create(path: &Path) -> io::Result<File> {
 
 fn open_or_create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
+    options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
@@ -466,18 +562,21 @@ mod tests {
         let name = "a-1";
         let piece = |range: Range<usize>| vec![Bytes::copy_from_slice(&whole[range])];
         assert_eq!(
-            shelf.append(name, 0, piece(0..5), 12).await.unwrap(),
+            shelf.append(name, 0, piece(0..5), 12, None).await.unwrap(),
             Appended::Now(5)
         );
         let again = Shelf::open(&folder.path().join("training")).await.unwrap();
         assert_eq!(again.arrived(name).await.unwrap(), 5);
         assert_eq!(
-            again.append(name, 7, piece(7..12), 12).await.unwrap(),
+            again.append(name, 7, piece(7..12), 12, None).await.unwrap(),
             Appended::Expected(5)
         );
-        again.append(name, 5, piece(5..12), 12).await.unwrap();
+        again
+            .append(name, 5, piece(5..12), 12, Some(sha256(whole)))
+            .await
+            .unwrap();
         assert!(matches!(
-            again.append(name, 12, piece(0..1), 12).await,
+            again.append(name, 12, piece(0..1), 12, None).await,
             Err(Error::TooLarge { .. })
         ));
         assert_eq!(again.get(name, 100).await.unwrap(), None, "not yet a file");
@@ -498,6 +597,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_spoilt_piece_is_thrown_away_and_what_was_confirmed_stays() {
+        let (shelf, folder) = shelf().await;
+        let piece = |text: &'static str| vec![Bytes::from_static(text.as_bytes())];
+        let so_far = |text: &str| Some(sha256(text.as_bytes()));
+        let first = shelf.append("x", 0, piece("hello"), 12, so_far("hello"));
+        assert_eq!(first.await.unwrap(), Appended::Now(5));
+        let half = shelf.append("x", 5, piece(", w"), 12, None).await;
+        assert_eq!(half.unwrap(), Appended::Now(8));
+        let spoilt = shelf.append("x", 8, piece("oRld"), 12, so_far("hello, world"));
+        assert_eq!(spoilt.await.unwrap(), Appended::Spoilt(5));
+        assert_eq!(shelf.arrived("x").await.unwrap(), 5);
+        let second = shelf.append("x", 5, piece(", w"), 12, so_far("hello, w"));
+        assert_eq!(second.await.unwrap(), Appended::Now(8));
+        // After a restart nobody remembers what was confirmed.
+        let again = Shelf::open(&folder.path().join("training")).await.unwrap();
+        let spoilt = again.append("x", 8, piece("orl!"), 12, so_far("hello, world"));
+        assert_eq!(spoilt.await.unwrap(), Appended::Spoilt(0));
+        let nothing = again.append("x", 0, piece("hello, world"), 12, so_far("hello, world"));
+        assert_eq!(nothing.await.unwrap(), Appended::Now(12));
+        let whole = sha256(b"hello, world");
+        let complete = again.complete("x", whole, 0, |seen, _, piece| *seen += piece.len());
+        assert_eq!(complete.await.unwrap(), Some(12));
+        assert!(again.arrivals.lock().unwrap().is_empty());
+    }
+
+    #[tokio::test]
     async fn other_bytes_than_announced_are_thrown_away_and_altered_ones_found() {
         let (shelf, folder) = shelf().await;
         let expected = sha256(b"right");
@@ -507,6 +632,7 @@ mod tests {
                 0,
                 vec![Bytes::from_static(b"wro"), Bytes::from_static(b"ng")],
                 5,
+                None,
             )
             .await
             .unwrap();
@@ -539,10 +665,16 @@ mod tests {
         assert_eq!(read.unwrap().unwrap(), whole);
 
         shelf
-            .append("q", 0, vec![whole.clone().into()], 700_000)
+            .append("q", 0, vec![whole.clone().into()], 700_000, None)
             .await
             .unwrap();
-        shelf.complete_loosely("q").await.unwrap();
+        assert!(shelf.complete_loosely("q", digest).await.unwrap());
+        shelf
+            .append("s", 0, vec![Bytes::from_static(b"other")], 5, None)
+            .await
+            .unwrap();
+        assert!(!shelf.complete_loosely("s", digest).await.unwrap());
+        assert_eq!(shelf.arrived("s").await.unwrap(), 0);
         shelf.put_loosely("r", whole.clone().into()).await.unwrap();
         for name in ["q", "r"] {
             assert_eq!(

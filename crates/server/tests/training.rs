@@ -3,6 +3,10 @@
 //! a constant of its own, so that the right result is known in closed form.
 #![expect(clippy::unwrap_used, reason = "a test ends here, with the reason")]
 
+#[path = "support/counted.rs"]
+mod counted;
+#[path = "support/lagging.rs"]
+mod lagging;
 mod support;
 
 use std::collections::BTreeSet;
@@ -10,8 +14,10 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use counted::{Counted, in_use};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use lagging::{Hasty, Lag, Lagging};
 use salus_client::node::Node;
 use salus_client::person::Person;
 use salus_crypto::keys::SecretKeys;
@@ -34,6 +40,7 @@ use salus_proto::member::{Genesis, Member};
 use salus_proto::role::{Decision, NodeRole};
 use salus_proto::{Digest, TimestampMs};
 use salus_replica::{Config as ReplicaConfig, Contract, NoteSigner, Running, Timing};
+use salus_runtime::clock::timeout;
 use salus_runtime::table::Database;
 use salus_runtime::{BlobStore, Clock, SeededEntropy, Shelf, SystemClock, SystemEntropy};
 use salus_server::training::{
@@ -42,6 +49,9 @@ use salus_server::training::{
 use salus_server::{Config, Limits, Parts, Policy, Server, TlsFiles};
 use salus_vault::Vault;
 use tokio::sync::watch;
+
+#[global_allocator]
+static ALLOCATOR: Counted = Counted;
 
 /// Values of a model whose update takes more than one piece, and of one that is quickly computed with.
 const LARGE: usize = 2_200_000;
@@ -57,6 +67,8 @@ const TOGETHER: Which = Which(JobId([1; 16]), LARGE);
 const DIVERGING: Which = Which(JobId([2; 16]), SMALL);
 const REFUSING: Which = Which(JobId([3; 16]), LARGE);
 const STOPPING: Which = Which(JobId([4; 16]), SMALL);
+const AHEAD: Which = Which(JobId([5; 16]), SMALL);
+const LASTING: Which = Which(JobId([6; 16]), 1_000_000);
 
 /// How a site behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,7 +83,8 @@ enum Manner {
 struct Mover {
     number: usize,
     manner: watch::Sender<Manner>,
-    trained: Mutex<Vec<u32>>,
+    /// Bytes in use in this process whenever training began, with the job and the round.
+    in_use: Mutex<Vec<(JobId, u32, usize)>>,
 }
 
 impl Trainer for Mover {
@@ -97,7 +110,8 @@ impl Trainer for Mover {
         async move {
             let mut manner = self.manner.subscribe();
             let now = *manner.wait_for(|m| *m != Manner::Stalls).await.unwrap();
-            self.trained.lock().unwrap().push(task.round);
+            let seen = (task.job.plan().job, task.round, in_use());
+            self.in_use.lock().unwrap().push(seen);
             let step = 1e-3 * (self.number as f32 + 1.0);
             let mut values: Vec<f32> = task.base.values.iter().map(|v| v + step).collect();
             if now == Manner::Diverges {
@@ -192,6 +206,8 @@ struct Consortium {
     authority: String,
     movers: Vec<Arc<Mover>>,
     nodes: Vec<Option<(Server, Running<Contract>)>>,
+    /// What holds the coordinator's copy of the ledger back.
+    lag: Arc<Lag>,
     folder: tempfile::TempDir,
 }
 
@@ -228,7 +244,7 @@ impl Consortium {
             Arc::new(Mover {
                 number,
                 manner: watch::Sender::new(Manner::Honest),
-                trained: Mutex::default(),
+                in_use: Mutex::default(),
             })
         };
         let mut consortium = Self {
@@ -238,6 +254,7 @@ impl Consortium {
             authority,
             movers: (0..3).map(mover).collect(),
             nodes: vec![None, None, None],
+            lag: Lag::none(),
             folder,
         };
         for number in 0..3 {
@@ -264,6 +281,15 @@ impl Consortium {
             introduction: None,
         };
         let running = salus_replica::start(replica, Contract::new(self.genesis.clone())).unwrap();
+        // The coordinator's ledger can be held back, the others' never is.
+        let lag = match number {
+            0 => self.lag.clone(),
+            _ => Lag::none(),
+        };
+        let clock: Arc<dyn Clock> = Arc::new(Hasty {
+            clock: self.clock.clone(),
+            lag: lag.clone(),
+        });
         let url = format!("sqlite:{}", home.join("salus.db").display());
         let database = Database::open(&url).await.unwrap();
         let vault = Vault::new(salus_vault::Parts {
@@ -288,13 +314,16 @@ impl Consortium {
             limits: Limits::default(),
         };
         let parts = Parts {
-            ledger: Arc::new(running.replica()),
+            ledger: Arc::new(Lagging {
+                ledger: running.replica(),
+                lag,
+            }),
             vault,
             database,
             keys,
             passwords: ServerSetup::generate(&mut SeededEntropy::new(5)),
             genesis: genesis_bytes.into(),
-            clock: self.clock.clone(),
+            clock,
             entropy: Box::new(SystemEntropy),
             training: Some(Training {
                 shelf: Shelf::open(&home.join("training")).await.unwrap(),
@@ -363,9 +392,8 @@ impl Consortium {
         for at in (0..model.len()).step_by(8 << 20) {
             let end = model.len().min(at + (8 << 20));
             let piece = Bytes::copy_from_slice(&model[at..end]);
-            house
-                .node()
-                .put_piece(&format!("{path}?at={at}"), piece)
+            let (node, so_far) = (house.node(), digest(&model[..end]));
+            node.put_piece(&path, at as u64, piece, &so_far)
                 .await
                 .unwrap();
         }
@@ -504,7 +532,46 @@ async fn hospitals_train_together_through_refusals_absences_and_restarts() {
         &mut consortium,
     )
     .await;
+    a_site_that_is_ahead_of_its_coordinator_comes_again(&consortium).await;
+    memory_does_not_grow_with_the_rounds(&consortium).await;
     what_does_not_belong_is_refused_with_its_reason(&consortium).await;
+}
+
+/// The site sees the round open, the coordinator does not yet and says that it is over. Nothing happens on the
+/// ledger afterwards that would wake the site.
+async fn a_site_that_is_ahead_of_its_coordinator_comes_again(consortium: &Consortium) {
+    let job = consortium.propose(AHEAD, 1, 1, 600_000).await;
+    consortium.lag.hold_before_the_next_round();
+    consortium.approve(1, &job).await;
+    let patience = core::time::Duration::from_millis(PATIENCE_MS);
+    let again = consortium.lag.has_refused(2);
+    let again = timeout(&*consortium.clock, patience, again).await;
+    consortium.lag.release();
+    again.unwrap();
+    let done = consortium
+        .until(AHEAD, 1, |view| view.stage == JobStage::Done)
+        .await;
+    assert_eq!(done.model, expected(&job, &[[1].into()])[0].digest());
+}
+
+/// Counted where nothing is under way: the one site has fetched its model and begins to train.
+async fn memory_does_not_grow_with_the_rounds(consortium: &Consortium) {
+    const EARLY: usize = 2;
+    const LATE: usize = 8;
+    let job = consortium.propose(LASTING, 9, 1, 600_000).await;
+    consortium.approve(1, &job).await;
+    for round in 1..=9 {
+        let reached = consortium.until(LASTING, 1, |view| view.round >= round);
+        reached.await;
+    }
+    let mut seen = consortium.movers[1].in_use.lock().unwrap().clone();
+    seen.retain(|(job, _, _)| *job == LASTING.0);
+    let rounds: Vec<u32> = seen.iter().map(|(_, round, _)| *round).collect();
+    assert_eq!(rounds, (0..9).collect::<Vec<u32>>());
+    let (early, late) = (seen[EARLY].2, seen[LATE].2);
+    // One buffer of the model's size kept back in each round would be three times as much.
+    let model = LASTING.1 * 4;
+    assert!(late < early + (LATE - EARLY) / 3 * model, "{seen:?}");
 }
 
 async fn three_hospitals_train_together_and_any_of_them_adds_the_rounds_up_again(
@@ -762,12 +829,12 @@ async fn what_does_not_belong_is_refused_with_its_reason(consortium: &Consortium
     for at in (0..loud.len()).step_by(8 << 20) {
         let end = loud.len().min(at + (8 << 20));
         let piece = Bytes::copy_from_slice(&loud[at..end]);
-        let put = format!("{path}?at={at}");
-        let state = there.node().put_piece(&put, piece.clone()).await.unwrap();
-        assert_eq!(state.arrived, end as u64);
+        let (node, from, so_far) = (there.node(), at as u64, digest(&loud[..end]));
+        let state = node.put_piece(&path, from, piece.clone(), &so_far);
+        assert_eq!(state.await.unwrap().arrived, end as u64);
         // The same piece again changes nothing and says where to go on.
-        let state = there.node().put_piece(&put, piece).await.unwrap();
-        assert_eq!(state.arrived, end as u64);
+        let state = node.put_piece(&path, from, piece, &so_far);
+        assert_eq!(state.await.unwrap().arrived, end as u64);
     }
     let refused = there
         .node()

@@ -3988,8 +3988,8 @@ export interface operations {
                 at: number;
             };
             header?: {
-                /** @description SHA-256 as in RFC 9530 */
-                "Content-Digest"?: string | null;
+                /** @description SHA-256 of the upload up to the end of this piece, written as in RFC 9530 */
+                "Salus-Upload-Digest"?: string | null;
             };
             path: {
                 job: components["schemas"]["JobId"];
@@ -4225,8 +4225,8 @@ export interface operations {
                 at: number;
             };
             header?: {
-                /** @description SHA-256 as in RFC 9530 */
-                "Content-Digest"?: string | null;
+                /** @description SHA-256 of the upload up to the end of this piece, written as in RFC 9530 */
+                "Salus-Upload-Digest"?: string | null;
             };
             path: {
                 job: components["schemas"]["JobId"];

@@ -1,5 +1,7 @@
 //! Federated jobs: offered data, where jobs and rounds stand, what came of them.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,11 +16,18 @@ pub const IMAGE_LIMIT: usize = 32 << 20;
 /// Most bytes of one piece of an upload.
 pub const PIECE_LIMIT: usize = 8 << 20;
 
-/// The `Content-Digest` header of a piece (RFC 9530).
-pub fn content_digest(digest: &Digest) -> String {
-    use base64::Engine as _;
-    let text = base64::engine::general_purpose::STANDARD.encode(digest.0);
-    format!("sha-256=:{text}:")
+/// Header with the digest of an upload up to the end of the piece that it comes with.
+pub const UPLOAD_DIGEST: &str = "Salus-Upload-Digest";
+
+/// A digest as a header has it (RFC 9530).
+pub fn write_digest(digest: &Digest) -> String {
+    format!("sha-256=:{}:", STANDARD.encode(digest.0))
+}
+
+/// Reads what [`write_digest`] wrote.
+pub fn read_digest(text: &str) -> Option<Digest> {
+    let text = text.strip_prefix("sha-256=:")?.strip_suffix(':')?;
+    STANDARD.decode(text).ok()?.try_into().ok().map(Digest)
 }
 
 /// Asks a hospital's node to open its labelled images and offer them for training.

@@ -339,12 +339,12 @@ impl App {
         actor: &Actor,
         id: JobId,
         round: Option<u32>,
-    ) -> Result<()> {
+    ) -> Result<Arriving> {
         if let Some(round) = round {
             actor.must(Operation::FetchTraining, Relation::Stranger)?;
             self.see_round(id, round).await?;
         }
-        self.arriving(actor, id, round).map(drop)
+        self.arriving(actor, id, round)
     }
 
     /// How far the caller's upload is.
@@ -354,8 +354,7 @@ impl App {
         id: JobId,
         round: Option<u32>,
     ) -> Result<TrainingUpload> {
-        self.may_send(actor, id, round).await?;
-        let (file, _) = self.arriving(actor, id, round)?;
+        let Arriving { file, .. } = self.may_send(actor, id, round).await?;
         let shelf = self.desk()?.shelf();
         Ok(TrainingUpload {
             arrived: shelf.arrived(&file).await?,
@@ -363,29 +362,33 @@ impl App {
         })
     }
 
-    /// Takes a piece of the caller's upload, in parts. One that begins elsewhere changes nothing; the answer says
-    /// where to go on.
-    pub(crate) async fn put_training(
+    /// Writes the next bytes of an upload, in parts, and returns how many have arrived then. Bytes that
+    /// begin elsewhere change nothing; where all up to their end has not the announced digest, what is not
+    /// as announced is thrown away.
+    pub(crate) async fn append(
         &self,
-        actor: &Actor,
-        id: JobId,
-        round: Option<u32>,
+        arriving: &Arriving,
         at: u64,
-        piece: Vec<Bytes>,
-    ) -> Result<TrainingUpload> {
-        let (file, limit) = self.arriving(actor, id, round)?;
-        let desk = self.desk()?;
-        let arrived = match desk.shelf().append(&file, at, piece, limit).await? {
-            Appended::Now(arrived) | Appended::Expected(arrived) => arrived,
-        };
-        if let Some(round) = round {
-            let site = actor.organisation();
-            desk.see(id, site, round, SiteActivity::Uploading, None);
+        parts: Vec<Bytes>,
+        announced: Option<Digest>,
+    ) -> Result<u64> {
+        let Arriving { file, length, .. } = arriving;
+        let shelf = self.desk()?.shelf();
+        let appended = shelf.append(file, at, parts, *length, announced).await?;
+        let (Appended::Now(arrived) | Appended::Expected(arrived) | Appended::Spoilt(arrived)) =
+            appended;
+        Ok(arrived)
+    }
+
+    /// What the sender of a piece is told.
+    pub(crate) fn arrived(&self, arriving: &Arriving, arrived: u64) -> TrainingUpload {
+        if let (Ok(desk), Some((job, round, site))) = (self.desk(), arriving.site) {
+            desk.see(job, site, round, SiteActivity::Uploading, None);
         }
-        Ok(TrainingUpload {
+        TrainingUpload {
             arrived,
             complete: false,
-        })
+        }
     }
 
     /// Takes a whole update of the caller's site.
@@ -404,7 +407,7 @@ impl App {
 
     /// Takes the whole model that a job's first round starts from.
     pub(crate) async fn put_initial_model(&self, actor: &Actor, id: JobId) -> Result<()> {
-        let (file, length) = self.arriving(actor, id, None)?;
+        let Arriving { file, length, .. } = self.arriving(actor, id, None)?;
         let desk = self.desk()?;
         let (job, _) = job_of(&*self.view()?, id)?;
         let expected = job.plan().initial_model;
@@ -416,20 +419,26 @@ impl App {
         Ok(())
     }
 
-    /// The file that an upload of the caller makes, and its length.
-    fn arriving(&self, actor: &Actor, id: JobId, round: Option<u32>) -> Result<(String, u64)> {
+    /// The file that an upload of the caller makes.
+    fn arriving(&self, actor: &Actor, id: JobId, round: Option<u32>) -> Result<Arriving> {
         actor.must(Operation::FetchTraining, Relation::Stranger)?;
         let (job, row) = job_of(&*self.view()?, id)?;
         self.must_coordinate(&row)?;
         let site = actor.organisation();
         let length = job.layout().payload_bytes();
         match round {
-            None if site == row.coordinator => Ok((name::initial(id), length)),
+            None if site == row.coordinator => Ok(Arriving {
+                file: name::initial(id),
+                length,
+                site: None,
+            }),
             None => Err(Problem::not_allowed()),
             Some(_) if !row.takes_part(site) => Err(Problem::not_allowed()),
-            Some(round) if row.stage == Stage::Open && row.round == round => {
-                Ok((name::received(id, round, site), length))
-            }
+            Some(round) if row.stage == Stage::Open && row.round == round => Ok(Arriving {
+                file: name::received(id, round, site),
+                length,
+                site: Some((id, round, site)),
+            }),
             Some(_) => Err(crate::training::not_accepted(
                 &salus_federated::Refusal::Closed,
             )),
@@ -567,6 +576,15 @@ pub(crate) enum JobFile {
     State(u32),
     /// A site's update in a round.
     Update(u32, OrganisationId),
+}
+
+/// An upload on its way in: the file that it makes and how long that will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arriving {
+    file: String,
+    length: u64,
+    /// Job, round and site of an update.
+    site: Option<(JobId, u32, OrganisationId)>,
 }
 
 /// A file that may be read, and which part of it is meant.

@@ -76,19 +76,20 @@ pub(crate) async fn read_body(request: Request, limit: usize) -> Result<Bytes> {
     }
 }
 
-/// As [`read_body`], in the parts that it came in: it is in memory once.
-pub(crate) async fn read_parts(request: Request, limit: usize) -> Result<Vec<Bytes>> {
-    let mut body = bounded(request, limit)?;
-    let mut parts = Vec::new();
+/// The next part of a body as it comes in; `None` at its end.
+pub(crate) async fn next_part(body: &mut Limited<Body>, limit: usize) -> Result<Option<Bytes>> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| unreadable(&*error, limit))?;
         // Trailers say nothing here.
-        parts.extend(frame.into_data());
+        if let Ok(part) = frame.into_data() {
+            return Ok(Some(part));
+        }
     }
-    Ok(parts)
+    Ok(None)
 }
 
-fn bounded(request: Request, limit: usize) -> Result<Limited<Body>> {
+/// A body of at most `limit` bytes. A longer one that says so is refused unread.
+pub(crate) fn bounded(request: Request, limit: usize) -> Result<Limited<Body>> {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)

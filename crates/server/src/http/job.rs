@@ -6,14 +6,13 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use futures_util::stream;
-use salus_crypto::digest::Sha256;
 use salus_proto::api::Page;
 use salus_proto::api::problem::Problem as ProblemBody;
 use salus_proto::api::training::{
     DataSetRequest, DataSetView, GainView, IMAGE_LIMIT, JobRequest, JobView, LineageView,
-    PIECE_LIMIT, PredictionRequest, PredictionView, RoundView, TrainingUpload, UpdateView,
+    PIECE_LIMIT, PredictionRequest, PredictionView, RoundView, TrainingUpload, UPLOAD_DIGEST,
+    UpdateView, read_digest,
 };
 use salus_proto::federated::RECORD_LIMIT_BYTES;
 use salus_proto::ids::{JobId, OrganisationId};
@@ -22,14 +21,16 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::{Json, Paging, Path, Query, expect_media_type, read_body, read_parts};
+use super::extract::{Json, Paging, Path, Query, bounded, expect_media_type, next_part, read_body};
 use super::record::{Asked, asked};
-use crate::app::job::{JobFile, StoredFile};
+use crate::app::job::{Arriving, JobFile, StoredFile};
 use crate::app::{Actor, App};
 use crate::problem::{Problem, Result};
 
 /// Bytes of a file that are read at once.
 const READ_BYTES: u64 = 256 << 10;
+/// Bytes of an upload that are written at once.
+const WRITTEN_BYTES: usize = 512 << 10;
 /// Largest prediction request: an image in base64 and a command.
 const PREDICTION_LIMIT: usize = IMAGE_LIMIT / 3 * 4 + (256 << 10);
 
@@ -276,7 +277,8 @@ async fn update_state(
 /// The next piece of my site's update, at most 8 MiB
 #[utoipa::path(put, path = "/jobs/{job}/rounds/{round}/update", tag = "training",
     params(("job" = JobId, Path), ("round" = u32, Path), At,
-        ("Content-Digest" = Option<String>, Header, description = "SHA-256 as in RFC 9530")),
+        ("Salus-Upload-Digest" = Option<String>, Header,
+            description = "SHA-256 of the upload up to the end of this piece, written as in RFC 9530")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, body = TrainingUpload), (status = "4XX", body = ProblemBody)))]
 async fn put_update(
@@ -287,10 +289,8 @@ async fn put_update(
     request: Request,
 ) -> Result<Json<TrainingUpload>> {
     // Asked first, so that only a site of the job may make this node read so much.
-    app.may_send(&actor, job, Some(round)).await?;
-    let piece = piece(request).await?;
-    let state = app.put_training(&actor, job, Some(round), at, piece).await;
-    state.map(Json)
+    let arriving = app.may_send(&actor, job, Some(round)).await?;
+    take_piece(&app, &arriving, at, request).await
 }
 
 /// My site's update is complete: its header, a CBOR `Update`
@@ -326,7 +326,8 @@ async fn initial_state(
 /// The next piece of the job's first model, at most 8 MiB
 #[utoipa::path(put, path = "/jobs/{job}/model", tag = "training",
     params(("job" = JobId, Path), At,
-        ("Content-Digest" = Option<String>, Header, description = "SHA-256 as in RFC 9530")),
+        ("Salus-Upload-Digest" = Option<String>, Header,
+            description = "SHA-256 of the upload up to the end of this piece, written as in RFC 9530")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, body = TrainingUpload), (status = "4XX", body = ProblemBody)))]
 async fn put_initial(
@@ -336,11 +337,8 @@ async fn put_initial(
     Query(At { at }): Query<At>,
     request: Request,
 ) -> Result<Json<TrainingUpload>> {
-    app.may_send(&actor, job, None).await?;
-    let piece = piece(request).await?;
-    app.put_training(&actor, job, None, at, piece)
-        .await
-        .map(Json)
+    let arriving = app.may_send(&actor, job, None).await?;
+    take_piece(&app, &arriving, at, request).await
 }
 
 /// The job's first model is complete
@@ -373,30 +371,42 @@ async fn predict(
     app.predict(&actor, request).await.map(Json)
 }
 
-/// A piece of an upload in the parts that it came in, checked against its `Content-Digest` (RFC 9530) where
-/// it has one.
-async fn piece(request: Request) -> Result<Vec<Bytes>> {
+/// Takes a piece as it comes in, so that never more of it is in memory than is written at once; then looks
+/// whether all that has arrived has the digest that was announced, if one was.
+async fn take_piece(
+    app: &App,
+    arriving: &Arriving,
+    at: u64,
+    request: Request,
+) -> Result<Json<TrainingUpload>> {
     expect_media_type(&request, "application/octet-stream")?;
-    let digest = request.headers().get("content-digest").cloned();
-    let parts = read_parts(request, PIECE_LIMIT).await?;
-    let Some(digest) = digest else {
-        return Ok(parts);
-    };
-    let hashed = parts.clone();
-    let found = tokio::task::spawn_blocking(move || {
-        let mut hasher = Sha256::new();
-        hashed.iter().for_each(|part| hasher.update(part));
-        hasher.finish()
-    });
-    let found = found.await.map_err(|_| Problem::internal())?;
-    let expected = salus_proto::api::training::content_digest(&found);
-    if digest.as_bytes() == expected.as_bytes() {
-        return Ok(parts);
+    let announced = request.headers().get(UPLOAD_DIGEST);
+    let announced = announced.map(|value| value.to_str().ok().and_then(read_digest));
+    let announced = announced
+        .map(|digest| digest.ok_or_else(|| Problem::field(UPLOAD_DIGEST, "not sha-256=:...:")))
+        .transpose()?;
+    let mut body = bounded(request, PIECE_LIMIT)?;
+    let (mut next, mut parts, mut length, mut moved) = (at, Vec::new(), 0, None);
+    while let Some(part) = next_part(&mut body, PIECE_LIMIT).await? {
+        // What does not fit in is read to its end, so that the connection stays of use.
+        if moved.is_some() {
+            continue;
+        }
+        length += part.len();
+        parts.push(part);
+        if length >= WRITTEN_BYTES {
+            let sent = next + length as u64;
+            let parts = core::mem::take(&mut parts);
+            let arrived = app.append(arriving, next, parts, None).await?;
+            (next, length) = (sent, 0);
+            moved = (arrived != sent).then_some(arrived);
+        }
     }
-    Err(Problem::field(
-        "Content-Digest",
-        "the piece does not have this digest; send it again",
-    ))
+    let arrived = match moved {
+        Some(arrived) => arrived,
+        None => app.append(arriving, next, parts, announced).await?,
+    };
+    Ok(Json(app.arrived(arriving, arrived)))
 }
 
 /// A file, or the range of it that was asked for.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use salus_client::node::Node;
 use salus_client::person::Person;
 use salus_contract::table::{Job as Row, JobStage, Jobs, Rounds, Updates, get};
+use salus_crypto::digest::Sha256;
 use salus_federated::site::Assignment;
 use salus_federated::{Job, Model};
 use salus_proto::api::training::{SiteActivity, TrainingUpload};
@@ -31,6 +32,8 @@ const WAIT_FIRST: Duration = Duration::from_millis(500);
 const WAIT_MOST: Duration = Duration::from_secs(15);
 /// Bytes of a model or an update that travel at a time.
 const PIECE: u64 = 2 << 20;
+/// How often an upload may be thrown back before it waits.
+const SPOILT_LIMIT: u32 = 3;
 /// Largest file that a site keeps after a round: 4 GiB.
 const KEPT_LIMIT: u64 = 4 << 30;
 /// Rounds back that are looked at for what the site kept last.
@@ -285,12 +288,17 @@ impl Agent<'_> {
                     if piece.is_empty() {
                         return Err(Stop::Later("the model is not complete".into()));
                     }
-                    at = match shelf.append(&file, at, vec![piece], length).await? {
-                        Appended::Now(arrived) | Appended::Expected(arrived) => arrived,
+                    at = match shelf.append(&file, at, vec![piece], length, None).await? {
+                        Appended::Now(arrived)
+                        | Appended::Expected(arrived)
+                        | Appended::Spoilt(arrived) => arrived,
                     };
                 }
-                shelf.complete_loosely(&file).await?;
-                let arrived = self.fetched(&file, expected, length).await?;
+                let whole = shelf.complete_loosely(&file, expected).await?;
+                let arrived = match whole {
+                    true => shelf.get(&file, length).await?,
+                    false => None,
+                };
                 arrived.ok_or_else(|| Stop::Later("the model did not arrive".into()))?
             }
         };
@@ -359,10 +367,29 @@ impl Agent<'_> {
         let node = self.coordinator(row).await?.node().clone();
         let state: TrainingUpload = node.get(&path).await?;
         let mut at = state.arrived;
+        let (mut hasher, mut hashed, mut backwards) = (Sha256::new(), 0, 0);
         while !state.complete && at < update.payload_bytes {
-            let end = at.saturating_add(PIECE);
-            let piece = shelf.range(&file, at..end).await?;
-            let answer = node.put_piece(&format!("{path}?at={at}"), piece).await?;
+            if hashed > at {
+                (hasher, hashed) = (Sha256::new(), 0);
+            }
+            // What has arrived before.
+            while hashed < at {
+                let end = at.min(hashed.saturating_add(PIECE));
+                let piece = shelf.range(&file, hashed..end).await?;
+                hasher.update(&piece);
+                hashed = end;
+            }
+            let piece = shelf.range(&file, at..at.saturating_add(PIECE)).await?;
+            hasher.update(&piece);
+            hashed += piece.len() as u64;
+            let so_far = hasher.clone().finish();
+            let answer = node.put_piece(&path, at, piece, &so_far).await?;
+            if answer.arrived <= at {
+                backwards += 1;
+                if backwards > SPOILT_LIMIT {
+                    return Err(Stop::Later("the update is spoilt on its way".into()));
+                }
+            }
             at = answer.arrived;
             self.still_open(id, round)?;
         }

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, ensure};
 use salus_client::person::Person;
+use salus_crypto::digest::Sha256;
 use salus_proto::Digest;
 use salus_proto::api::training::{DataSetView, PIECE_LIMIT, TrainingUpload};
 use salus_proto::command::Action;
@@ -116,13 +117,21 @@ async fn upload(person: &Person, job: JobId, model: &[u8]) -> anyhow::Result<()>
     let node = person.node();
     let state: TrainingUpload = node.get(&path).await?;
     let mut at = usize::try_from(state.arrived)?;
+    let mut hasher = Sha256::new();
+    hasher.update(model.get(..at).unwrap_or_default());
     while at < model.len() {
         let end = model.len().min(at + PIECE_LIMIT);
         let piece = model.get(at..end).unwrap_or_default().to_vec();
+        hasher.update(&piece);
+        let so_far = hasher.clone().finish();
         let answer = node
-            .put_piece(&format!("{path}?at={at}"), piece.into())
+            .put_piece(&path, at as u64, piece.into(), &so_far)
             .await?;
-        at = usize::try_from(answer.arrived)?;
+        ensure!(
+            answer.arrived == end as u64,
+            "the model was spoilt on its way; try again"
+        );
+        at = end;
     }
     Ok(node.post_empty(&path).await?)
 }
