@@ -22,7 +22,7 @@ const SMALL_FILE_LIMIT: u64 = 64 << 10;
 
 /// Writes a file so that it is there completely or not at all, also after a power cut.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
-    let folder = path.parent().context("a file has a folder")?;
+    let folder = folder_of(path);
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder {}", folder.display()))?;
     let draft = path.with_extension("new");
@@ -222,7 +222,13 @@ impl KeyFiles {
 }
 
 fn sync_folder(of: &Path) -> std::io::Result<()> {
-    File::open(of.parent().unwrap_or(Path::new(".")))?.sync_all()
+    File::open(folder_of(of))?.sync_all()
+}
+
+/// The folder that a file is in; that of a bare name is the current one.
+fn folder_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| *parent != Path::new(""));
+    parent.unwrap_or(Path::new("."))
 }
 
 /// Reads a member card.
@@ -275,6 +281,12 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let error = NodeKeys::load(&path).unwrap_err().to_string();
         assert!(error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_current_folder() {
+        assert_eq!(folder_of(Path::new("maya.key")), Path::new("."));
+        assert_eq!(folder_of(Path::new("keys/maya.key")), Path::new("keys"));
     }
 
     #[test]

@@ -126,6 +126,10 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         return ended.exit;
     }
     let mut causes = error.chain();
+    if causes.any(|cause| cause.downcast_ref().is_some_and(is_altered)) {
+        return Exit::NotVerified;
+    }
+    let mut causes = error.chain();
     match causes.find_map(|cause| cause.downcast_ref::<salus_client::Error>()) {
         Some(salus_client::Error::LoginRefused) => Exit::Refused,
         Some(salus_client::Error::NotVerified { .. }) => Exit::NotVerified,
@@ -134,6 +138,15 @@ fn exit_of(error: &anyhow::Error) -> Exit {
         }
         _ => Exit::Failed,
     }
+}
+
+/// Whether sealed bytes are not as they were sealed.
+fn is_altered(error: &salus_crypto::Error) -> bool {
+    use salus_crypto::Error as E;
+    matches!(
+        error,
+        E::Unwrap | E::WrongContext | E::Truncated | E::Overlong | E::Chunk { .. }
+    )
 }
 
 /// A node's answer as an exit code. What the ledger recorded as refused carries its entry; other

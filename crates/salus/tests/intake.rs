@@ -8,9 +8,10 @@
 mod support;
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::{Consortium, Ended, Member, done, files, salus};
+use support::{Consortium, Ended, Member, done, files, salus, until};
 
 fn intake(member: &Member, arguments: &[&str]) -> Ended {
     salus(&[&["intake", "--config", member.config()], arguments].concat())
@@ -153,5 +154,51 @@ fn a_file_of_one_patient_is_not_taken_in_for_another() {
     let later = intake(north, &form);
     assert_eq!(later.code, 0, "{later:?}");
     assert_eq!(aliases(north), [alias.as_str()]);
+    node.stop();
+}
+
+fn program() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_salus"))
+}
+
+/// Bytes of the files in a folder and below.
+fn size(folder: &Path) -> u64 {
+    let found = files(folder).into_iter();
+    found.map(|f| f.metadata().map_or(0, |f| f.len())).sum()
+}
+
+#[test]
+fn an_import_that_is_killed_is_taken_up_again_while_the_node_runs() {
+    const KILLS: u32 = 5;
+    let consortium = Consortium::found(&["North=hospital,cloud"]);
+    let north = &consortium.members[0];
+    let node = north.start();
+    let path = consortium.path().join("bundle.json");
+    let file = path.to_str().unwrap();
+    let blobs = north.data().join("blobs");
+    let mut observations = Vec::new();
+    for kill in 0..KILLS {
+        observations.extend((0..40).map(|n| observation(&format!("o-{kill}-{n}"), n)));
+        bundle(&path, &observations);
+        let before = size(&blobs);
+        let mut import = program()
+            .args(["intake", "--config", north.config(), file])
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The node has sealed bytes by now, and the ledger may not know of them.
+        until("bytes are at the node", || {
+            program().arg("--version").output().unwrap();
+            size(&blobs) > before || import.try_wait().unwrap().is_some()
+        });
+        import.kill().unwrap();
+        import.wait().unwrap();
+        let again = intake(north, &[file]);
+        assert_eq!(again.code, 0, "{again:?}");
+    }
+    let all = intake(north, &[file]);
+    let (records, known, failed) = counts(&all);
+    assert_eq!((records, failed), (0, 0), "{all:?}");
+    assert!(known >= observations.len() as u64, "{all:?}");
     node.stop();
 }

@@ -7,7 +7,6 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use salus_contract::table::{Batches, get};
 use salus_proto::command::{Action, Entry, Outcome};
 use salus_proto::ids::{AccessId, BatchId};
 use salus_runtime::{params, transact};
@@ -55,7 +54,7 @@ async fn go_on(app: &App, position: &mut Option<u64>) -> Result<u64> {
     let mut next = match *position {
         Some(next) => next,
         None => {
-            finish_batches(app).await?;
+            app.finish_batches().await?;
             stored_position(app).await?
         }
     };
@@ -90,26 +89,6 @@ async fn stored_position(app: &App) -> Result<u64> {
         .optional(sql, &params![READER])
         .await?;
     Ok(row.map_or(0, |(next,)| next))
-}
-
-/// Submits batches again whose anchoring was interrupted.
-async fn finish_batches(app: &App) -> Result<()> {
-    for staged in app.vault.staged().await? {
-        let anchored = get::<Batches>(&*app.view()?, &staged.batch).map(|row| row.entry);
-        let entry = match anchored {
-            Some(entry) => entry,
-            None => match app.submit(&staged.command).await {
-                Ok(entry) => entry.index,
-                Err(problem) if problem.status().is_client_error() => {
-                    app.vault.discard(staged.batch).await?;
-                    continue;
-                }
-                Err(problem) => return Err(problem),
-            },
-        };
-        app.vault.anchored(staged.batch, entry).await?;
-    }
-    Ok(())
 }
 
 async fn act(app: &App, entry: &Entry) -> Result<()> {

@@ -107,6 +107,11 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
     })
 }
 
+/// The engine's own files: votes of the last rounds, and blocks that other members have too.
+const ENGINE: &str = "ledger/engine, the consensus engine's own files";
+/// What federated training keeps.
+const TRAINING: &str = "training, the files of federated jobs";
+
 /// The ledger's state in memory.
 type State = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -128,6 +133,10 @@ impl Check<'_> {
         if state.is_none() {
             let what = "the records against the ledger, because the ledger cannot be followed";
             self.summary.unchecked.push(what);
+        }
+        self.summary.unchecked.push(ENGINE);
+        if self.config.data.join("training").exists() {
+            self.summary.unchecked.push(TRAINING);
         }
         let Some(keys) = keys else {
             let what = "tables and blobs, because there is no key file";

@@ -177,7 +177,7 @@ fn transfer(
         // Half a file is worth nothing; failing to remove it changes nothing about the error.
         let _ = std::fs::remove_file(&draft);
     }
-    let bytes = written.with_context(|| format!("cannot write {}", path.display()))?;
+    let bytes = written.with_context(|| format!("{} is not written", path.display()))?;
     if output.is_json() {
         output.report(
             &Written {

@@ -171,7 +171,7 @@ impl Member {
 }
 
 /// Looks again and again until something holds; every look runs the program, which takes its time.
-pub(crate) fn until(what: &str, holds: impl Fn() -> bool) {
+pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
     const LOOKS: usize = 1000;
     assert!((0..LOOKS).any(|_| holds()), "in vain: {what}");
 }

@@ -241,15 +241,17 @@ struct Import {
 }
 
 impl Import {
-    /// Takes a source in, also when the node cannot serve for a moment: what a try has stored, the next one
-    /// finds there.
+    /// Takes a source in, also when the node cannot serve for a moment, or has found and finished what an
+    /// import that was cut short had left: what a try has stored, the next one finds there.
     async fn take_patiently(&self, source: Source, clock: &SystemClock) -> anyhow::Result<Stored> {
         let mut pause = FIRST_PAUSE;
         loop {
             let outcome = self.take(source.clone()).await;
             let passes = outcome.as_ref().is_err_and(|error| {
-                let cause = error.downcast_ref();
-                matches!(cause, Some(salus_client::Error::Unavailable(_)))
+                error.downcast_ref().is_some_and(|cause| {
+                    matches!(cause, salus_client::Error::Unavailable(_))
+                        || cause.code() == Some("already-exists")
+                })
             });
             if !passes || pause > LAST_PAUSE {
                 return outcome;
