@@ -8,6 +8,7 @@ use salus_crypto::keys::PeerKeys;
 use salus_crypto::label;
 use salus_envelope::open;
 use salus_envelope::share::{unwrap_class_key, unwrap_record_key};
+use salus_ledger::bundle::Report;
 use salus_proto::api::patient::{OwnAlias, PatientSummary, Receipt, SealedRecordView};
 use salus_proto::api::record::{Release, ReleaseRequest, ReleasedRecord};
 use salus_proto::command::Action;
@@ -214,13 +215,21 @@ impl Person {
         })
     }
 
-    /// The offline proof bundle of a record (JSON).
-    pub async fn proof(&self, record: RecordId) -> Result<Vec<u8>> {
+    /// The offline proof bundle of a record (JSON), with what verifying it showed; without the genesis digest
+    /// it is not verified.
+    ///
+    /// # Errors
+    /// [`Error::NotVerified`] if the bundle does not hold or is of another record.
+    pub async fn proof(&self, record: RecordId) -> Result<(Vec<u8>, Option<Report>)> {
         let bundle = self
             .node()
             .bytes(&format!("/ledger/proofs/records/{record}"), None)
             .await?;
-        Ok(bundle.to_vec())
+        let report = self
+            .node()
+            .trust()
+            .map(|trust| trust.record(record, &bundle));
+        Ok((bundle.to_vec(), report.transpose()?))
     }
 }
 

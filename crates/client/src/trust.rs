@@ -10,7 +10,7 @@ use salus_ledger::bundle::{Bundle, Claim, Proven, Report, Verdict, keys_state_ke
 use salus_proto::Digest;
 use salus_proto::api::record::ReleasedRecord;
 use salus_proto::encode::from_bytes;
-use salus_proto::ids::PrincipalId;
+use salus_proto::ids::{PrincipalId, RecordId};
 use salus_proto::keys::PublicKeys;
 
 use crate::error::{Error, Result};
@@ -44,6 +44,17 @@ impl Trust {
     /// Notes that the log has at least `size` entries.
     pub(crate) fn saw(&self, size: u64) {
         self.seen.fetch_max(size, Ordering::Relaxed);
+    }
+
+    /// What verifying a record's bundle showed.
+    pub(crate) fn record(&self, record: RecordId, bundle: &[u8]) -> Result<Report> {
+        let wrong = |what: String| Error::NotVerified { record, what };
+        let bundle = Bundle::from_json(bundle).map_err(|error| wrong(error.to_string()))?;
+        let report = bundle.verify(&self.genesis);
+        match &report.proven {
+            Some(Proven::Record { anchor, .. }) if anchor.record == record => Ok(report),
+            _ => Err(wrong(first_failure(&report))),
+        }
     }
 
     /// The keys that a bundle proves, or `None` under an older checkpoint than one seen before.

@@ -82,8 +82,8 @@ fn proves(member: &Member, genesis: &str, handovers: usize) {
     let file = member.folder().join("record.proof.json");
     let path = file.to_str().unwrap();
     until("a proof over the change of members", || {
-        attempt(member, &["records", "proof", record, "-o", path]).code == 0
-            && handovers_of(&file) == handovers
+        let saved = attempt(member, &["records", "proof", record, "-o", path]);
+        saved.code == 0 && saved.lines[0]["verified"] == true && handovers_of(&file) == handovers
     });
     let verified = done(&["audit", "verify", path, "--genesis", genesis]);
     assert_eq!(verified["verified"], true, "{verified:?}");

@@ -57,10 +57,10 @@ function png() {
   ]);
 }
 
-/** A PDF longer than what goes within a batch, so that it is uploaded in parts. */
+/** A PDF longer than what goes within a batch, so that it is uploaded in several parts. */
 const pdf = () =>
   Buffer.from(
-    `%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\n%${'x'.repeat(5 << 20)}\ntrailer<</Root 1 0 R>>\n%%EOF\n`,
+    `%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\n%${'x'.repeat(20 << 20)}\ntrailer<</Root 1 0 R>>\n%%EOF\n`,
   );
 
 /** A FHIR bundle of one patient with `count` readings, and an organisation that is nobody's. */

@@ -36,10 +36,14 @@ pub(crate) fn run(command: Command, output: &Output) -> anyhow::Result<Exit> {
                             .map_or_else(String::new, |at| format!("heard {at}"));
                         format!("\n  {:<24} {} {heard}", m.name, m.api)
                     });
-                    let stalled = s
-                        .stalled
-                        .as_ref()
-                        .map_or("", |_| "\nWRITES WAIT: too few members answer");
+                    let stalled = match &s.stalled {
+                        None => "",
+                        Some(stalled) if stalled.silent.is_empty() => {
+                            "\nWRITES WAIT: this node's ledger failed; its log says why, and it has to be \
+                             started again"
+                        }
+                        Some(_) => "\nWRITES WAIT: too few members answer",
+                    };
                     format!(
                         "{}: height {}, {} entries\ncertified: {certified}{}{stalled}",
                         s.origin,

@@ -45,7 +45,11 @@ pub(crate) enum RecordsCommand {
     /// Read records: a signed receipt goes on the ledger, then they are fetched, checked and opened
     /// here.
     Read(Read),
-    /// Save a record's proof bundle, for `salus audit verify`.
+    /// Verify a record, and save its proof bundle for `salus audit verify`.
+    ///
+    /// Checks what that command checks: changes of membership since genesis, the quorum's checkpoint, the log
+    /// entry, the signed manifest, the record's digest in it. Exit code 4 if anything does not verify. Without
+    /// the genesis file the bundle is saved unverified.
     Proof {
         #[command(flatten)]
         actor: Actor,
@@ -149,6 +153,7 @@ struct OpenedFile {
 struct Saved {
     file: PathBuf,
     bytes: usize,
+    verified: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -209,14 +214,19 @@ pub(crate) fn records(command: RecordsCommand, output: &Output) -> anyhow::Resul
                 record,
                 output: file,
             } => {
-                let bundle = actor.session().await?.proof(record).await?;
+                let (bundle, report) = actor.session().await?.proof(record).await?;
                 files::write(&file, &bundle, 0o644)?;
                 let saved = Saved {
                     bytes: bundle.len(),
                     file,
+                    verified: report.is_some(),
                 };
                 output.report(&saved, |s| {
-                    format!("{} ({} bytes)", s.file.display(), s.bytes)
+                    let shown = report.map_or_else(
+                        || "Not verified: the genesis file is needed for that.".to_owned(),
+                        |report| report.to_string(),
+                    );
+                    format!("{shown}\n{} ({} bytes)", s.file.display(), s.bytes)
                 })?;
             }
             RecordsCommand::Receipts { actor, alias } => {

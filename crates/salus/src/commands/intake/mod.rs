@@ -99,6 +99,8 @@ pub(crate) struct Summary {
     pub(crate) known: usize,
     /// Files that could not be taken in.
     pub(crate) failed: usize,
+    /// Those of them for which too few members answered, or the node did not serve, for too long.
+    pub(crate) unavailable: usize,
     /// Wall time.
     pub(crate) seconds: f64,
 }
@@ -131,10 +133,10 @@ pub(crate) fn run(arguments: &Arguments, output: &Output) -> anyhow::Result<Exit
             s.files, s.records, s.seconds
         )
     })?;
-    Ok(if summary.failed > 0 {
-        Exit::Failed
-    } else {
-        Exit::Done
+    Ok(match (summary.failed, summary.unavailable) {
+        (0, _) => Exit::Done,
+        (failed, unavailable) if failed == unavailable => Exit::Unavailable,
+        _ => Exit::Failed,
     })
 }
 
@@ -199,6 +201,7 @@ pub(crate) async fn import(
             }
             Err(error) => {
                 summary.failed += 1;
+                summary.unavailable += usize::from(is_unavailable(&error));
                 let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
                 let belongs_to = error.downcast_ref::<OfAnother>().map(|other| other.alias);
                 Line1 {
@@ -221,6 +224,14 @@ pub(crate) async fn import(
     output.progress_done();
     summary.seconds = (clock.now().0 - started.0) as f64 / 1e3;
     Ok(summary)
+}
+
+/// Whether trying again later may help.
+fn is_unavailable(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(salus_client::Error::Unavailable(_))
+    )
 }
 
 /// What becomes of a source that was taken in before.
@@ -248,10 +259,8 @@ impl Import {
         loop {
             let outcome = self.take(source.clone()).await;
             let passes = outcome.as_ref().is_err_and(|error| {
-                error.downcast_ref().is_some_and(|cause| {
-                    matches!(cause, salus_client::Error::Unavailable(_))
-                        || cause.code() == Some("already-exists")
-                })
+                let left = error.downcast_ref::<salus_client::Error>();
+                is_unavailable(error) || left.and_then(|e| e.code()) == Some("already-exists")
             });
             if !passes || pause > LAST_PAUSE {
                 return outcome;

@@ -21,7 +21,7 @@ impl Story<'_> {
         let record = self.read.first().context("a record")?.anchor.record;
         let status = self.process(0)?.node.status().await?;
         certified(&[self.process(0)?], status.size, &*self.clock).await?;
-        let bundle = maya.proof(record).await?;
+        let (bundle, _) = maya.proof(record).await?;
         let path = self.dir.join("record.proof.json");
         crate::files::write(&path, &bundle, 0o644)?;
         let verify = |path: PathBuf, genesis: String| -> anyhow::Result<i32> {

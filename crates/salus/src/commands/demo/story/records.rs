@@ -259,7 +259,7 @@ impl Story<'_> {
             "a record has no time"
         );
         certified(&[north], first.entry + 1, &*self.clock).await?;
-        let bundle = Bundle::from_json(&stan.proof(first.record).await?)?;
+        let bundle = Bundle::from_json(&stan.proof(first.record).await?.0)?;
         ensure!(
             bundle.verify(&self.genesis).verified(),
             "its inclusion proof does not verify"
