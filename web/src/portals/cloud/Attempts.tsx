@@ -72,11 +72,17 @@ export function Attempts() {
             <Table striped miw={900}>
               <Table.Thead>
                 <Table.Tr>
-                  <Table.Th scope="col">{t('cloud.attempts.last')}</Table.Th>
+                  <Table.Th scope="col" w={125}>
+                    {t('cloud.attempts.last')}
+                  </Table.Th>
                   <Table.Th scope="col">{t('cloud.attempts.who')}</Table.Th>
-                  <Table.Th scope="col">{t('cloud.attempts.what')}</Table.Th>
+                  <Table.Th scope="col" w={200}>
+                    {t('cloud.attempts.what')}
+                  </Table.Th>
                   <Table.Th scope="col">{t('cloud.attempts.why')}</Table.Th>
-                  <Table.Th scope="col">{t('cloud.attempts.where')}</Table.Th>
+                  <Table.Th scope="col" w={150}>
+                    {t('cloud.attempts.where')}
+                  </Table.Th>
                   <Table.Th scope="col">{t('cloud.attempts.count')}</Table.Th>
                 </Table.Tr>
               </Table.Thead>

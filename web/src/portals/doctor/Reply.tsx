@@ -135,6 +135,7 @@ export function Reply({
               {t('back')}
             </Button>
             <Button
+              className="long"
               loading={sending.isPending}
               disabled={warnings.length > 0 && !seen}
               onClick={() => sending.mutate()}
